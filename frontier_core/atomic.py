@@ -1,0 +1,170 @@
+"""Files that appear whole or not at all: temp file beside the target, fsync, rename, fsync of the folder.
+
+Equal bytes keep their old mtime, so `make` sees that nothing changed. Folders are covered by `commit_dir`. Does not
+cover appends (see events.py) nor files that are no regular ones (/dev/null, a FIFO): those are written straight.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from frontier_core.errors import EnvironmentMissing, UsageError
+
+CHUNK_BYTES = 1 << 20
+T = TypeVar("T")
+
+
+def sha256_file(path: Path) -> str:
+    """Gives the sha256 of a file as hex, read in chunks."""
+    digest = sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def fsync_dir(path: Path) -> None:
+    """Makes a rename inside `path` durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def temp_beside(target: Path, tag: str = "tmp") -> Path:
+    """Gives a name for a temp file in the target's own folder (a rename must not cross file systems)."""
+    return target.with_name(f".{target.name}.{os.getpid()}.{tag}")
+
+
+class AtomicFile:
+    """Writes a file that appears under its name only when `commit` is called.
+
+    Use as a context manager: leaving it normally commits, an exception drops the temp file. `sha256` and `num_bytes`
+    are of the bytes on disk and are final after the commit.
+
+    Raises:
+        UsageError: the folder does not exist or may not be written.
+        EnvironmentMissing: the disk is full.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.sha256 = ""
+        self.num_bytes = 0
+        self.is_regular = not target.exists() or target.is_file()
+        self._temp = temp_beside(target) if self.is_regular else target
+        self._hash = sha256()
+        self._file: BinaryIO | None = self._guard(lambda: self._temp.open("wb"))
+
+    def write(self, data: bytes) -> int:
+        """Appends bytes; returns how many."""
+        assert self._file is not None
+        file = self._file
+        self._guard(lambda: file.write(data))
+        self._hash.update(data)
+        self.num_bytes += len(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Hands what is buffered to the kernel."""
+        if self._file is not None:
+            self._guard(self._file.flush)
+
+    def commit(self) -> None:
+        """Makes the file appear. Equal bytes under the name already: they stay, mtime and all."""
+        if self._file is None:
+            return
+        file = self._file
+        self._guard(file.flush)
+        if self.is_regular:
+            self._guard(lambda: os.fsync(file.fileno()))
+        file.close()
+        self._file = None
+        self.sha256 = self._hash.hexdigest()
+        if not self.is_regular:
+            return
+        if (
+            self.target.exists()
+            and self.target.stat().st_size == self.num_bytes
+            and sha256_file(self.target) == self.sha256
+        ):
+            self._temp.unlink()
+            return
+        os.replace(self._temp, self.target)
+        fsync_dir(self.target.parent)
+
+    def abort(self) -> None:
+        """Drops what was written; the old file, if any, stays."""
+        if self._file is not None:
+            try:
+                self._file.close()
+            except OSError:  # a full disk fails the flush inside close; the temp file goes either way
+                pass
+            self._file = None
+        if self.is_regular:
+            self._temp.unlink(missing_ok=True)
+
+    def __enter__(self) -> AtomicFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            try:
+                self.commit()
+            except BaseException:
+                self.abort()
+                raise
+        else:
+            self.abort()
+
+    def _guard(self, action: Callable[[], T]) -> T:
+        try:
+            return action()
+        except OSError as error:
+            raise explain_os_error(error, self.target) from error
+
+
+def explain_os_error(error: OSError, path: Path) -> UsageError | EnvironmentMissing:
+    """Turns a foreign OSError about an output into ours, once, with the file's name and the next step."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return EnvironmentMissing(f"{path}: no space left on the device", hint="free some space; nothing was written")
+    if error.errno == errno.ENOENT:
+        return UsageError(f"{path}: the folder does not exist", hint=f"mkdir -p {path.parent}")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return UsageError(f"{path}: may not be written ({os.strerror(error.errno)})", hint="choose another -o")
+    if error.errno == errno.EISDIR:
+        return UsageError(f"{path}: is a folder", hint="name a file with -o")
+    return EnvironmentMissing(f"{path}: {error.strerror or error}")
+
+
+def write_bytes(target: Path, data: bytes) -> None:
+    """Writes a small file whole or not at all."""
+    with AtomicFile(target) as file:
+        file.write(data)
+
+
+def commit_dir(temp: Path, target: Path) -> None:
+    """Makes a finished folder appear under `target`; an older one there is replaced.
+
+    LIMIT: replacing is two renames, so for an instant no folder has the name; a reader that must never miss it
+    reads through a symlink that is renamed instead (see frontier_ops/deploy.py).
+    """
+    for folder, _, names in os.walk(temp):
+        for name in names:
+            with open(os.path.join(folder, name), "rb") as file:
+                os.fsync(file.fileno())
+        fsync_dir(Path(folder))
+    old = temp_beside(target, "old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        os.replace(target, old)
+    os.replace(temp, target)
+    fsync_dir(target.parent)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,126 @@
+"""`domains.yaml`: which domains and skills there are, how much of each, at which levels, and the brief for a teacher.
+
+Both the generators and the curriculum read it, so its reader lives here. It holds no code and names no host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from frontier_core.errors import ConfigError, DataError, UsageError
+from frontier_core.nearest import did_you_mean
+from frontier_core.resources import shipped
+
+_KEYS = ("name", "skill", "levels", "weight", "brief", "tools", "safety_tags", "license")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domain:
+    """One line of the table: a domain, the skill that generates it, its levels and its prior weight.
+
+    `weight` is relative; the priors of a file are normalised over all its (domain, level) cells.
+    """
+
+    name: str
+    skill: str
+    levels: tuple[int, ...]
+    weight: float = 1.0
+    brief: str = ""
+    tools: tuple[str, ...] = ()
+    safety_tags: tuple[str, ...] = ()
+    license: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.levels or min(self.levels) < 1:
+            raise ConfigError(f"domain {self.name!r}: levels must be a list of whole numbers from 1")
+        if not self.weight > 0:
+            raise ConfigError(f"domain {self.name!r}: weight must be above 0")
+
+
+def load_domains(path: str | Path | None = None) -> list[Domain]:
+    """Reads a domains file; without a path `./domains.yaml` when there is one, else the one that ships.
+
+    Raises:
+        UsageError: no such file.
+        DataError: not YAML; names the line.
+        ConfigError: an unknown key, a missing one, or a value out of range; names the domain.
+    """
+    import yaml  # 20 ms that only these commands pay
+
+    file = Path(path) if path else (Path("domains.yaml") if Path("domains.yaml").exists() else shipped("domains.yaml"))
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"{file}: no such file", hint="frontier ships a domains.yaml; leave --domains out") from error
+    except UnicodeDecodeError as error:
+        raise DataError("not UTF-8", path=str(file), code="invalid_utf8") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 0
+        problem = getattr(error, "problem", None) or "can't be parsed"
+        raise DataError(f"not valid YAML: {problem}", path=str(file), line=line, code="yaml") from error
+    entries = document.get("domains") if isinstance(document, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise ConfigError(f"{file}: needs a list under `domains:`", hint="see the domains.yaml that ships")
+    domains = [_domain(entry, f"{file}: domains[{index}]") for index, entry in enumerate(entries)]
+    names = [domain.name for domain in domains]
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"{file}: domain {twice!r} is listed twice")
+    return domains
+
+
+def _domain(entry: Any, where: str) -> Domain:
+    if not isinstance(entry, dict):
+        raise ConfigError(f"{where}: is no mapping", hint="each domain has name, skill and levels")
+    for key in entry:
+        if key not in _KEYS:
+            raise ConfigError(f"{where}: unknown key {key!r}", hint=did_you_mean(str(key), _KEYS))
+    for key in ("name", "skill", "levels"):
+        if key not in entry:
+            raise ConfigError(f"{where}: {key!r} is missing")
+    levels = entry["levels"]
+    if not isinstance(levels, list) or not all(isinstance(level, int) for level in levels):
+        raise ConfigError(f"{where}: levels must be a list of whole numbers")
+    if not isinstance(entry.get("weight", 1.0), (int, float)):
+        raise ConfigError(f"{where}: weight must be a number")
+    return Domain(
+        name=str(entry["name"]),
+        skill=str(entry["skill"]),
+        levels=tuple(levels),
+        weight=float(entry.get("weight", 1.0)),
+        brief=str(entry.get("brief", "")),
+        tools=tuple(map(str, entry.get("tools", ()))),
+        safety_tags=tuple(map(str, entry.get("safety_tags", ()))),
+        license=str(entry.get("license", "")),
+    )
+
+
+def choose_domains(domains: Sequence[Domain], skills: Sequence[str]) -> list[Domain]:
+    """Keeps the domains whose name or skill is asked for; none asked means all.
+
+    `shell` stands for every shell domain. Raises ConfigError naming the nearest known name.
+    """
+    if not skills:
+        return list(domains)
+    known = {domain.name for domain in domains} | {domain.skill for domain in domains}
+    chosen: list[Domain] = []
+    for wanted in skills:
+        found = [d for d in domains if wanted in (d.name, d.skill) or d.skill.startswith(f"{wanted}_")]
+        if not found:
+            raise ConfigError(f"unknown skill {wanted!r}", hint=did_you_mean(wanted, sorted(known)))
+        chosen += [domain for domain in found if domain not in chosen]
+    return chosen
+
+
+def prior_weights(domains: Sequence[Domain]) -> dict[str, float]:
+    """Gives the prior weight of each cell `skill=S,level=L`; they sum to 1, a domain's weight is split over its levels."""
+    total = sum(domain.weight for domain in domains)
+    return {
+        f"skill={domain.skill},level={level}": domain.weight / total / len(domain.levels)
+        for domain in domains
+        for level in domain.levels
+    }

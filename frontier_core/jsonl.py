@@ -1,0 +1,322 @@
+"""JSON Lines in and out: exact numbers, a line number for every problem, `-` for a pipe, .gz and .zst by suffix.
+
+Verdicts on the whole file come first (empty, UTF-16, BOM, Git LFS pointer, pretty-printed JSON): they explain a
+thousand bad lines in one. A bad line never costs another line. Judging what a record *says* is the gates' business.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import sys
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, NamedTuple, Protocol, cast
+
+import orjson
+
+from frontier_core.atomic import AtomicFile
+from frontier_core.errors import DataError, EnvironmentMissing, UsageError
+from frontier_core.records import Record
+
+STDIN_NAME = "<stdin>"
+HEAD_BYTES = 65536
+FLUSH_AFTER_S = 0.05
+# orjson reads an integer beyond 64 bits as a float; 19 digits are where that can begin.
+_LONG_NUMBER = re.compile(rb"\d{19}")
+
+
+class Row(NamedTuple):
+    """One line of a file: its bytes as they were, and the record or the problem it holds."""
+
+    path: str
+    number: int
+    raw: bytes
+    record: Record
+    problem: DataError | None
+
+
+def loads(raw: bytes | str) -> Any:
+    """Parses JSON with every integer exact, whatever its size. Raises ValueError as the parsers do."""
+    data = raw.encode() if isinstance(raw, str) else raw
+    if _LONG_NUMBER.search(data):
+        import json
+
+        orjson.loads(data)  # the stricter grammar (no NaN, no lone surrogates) holds for these lines too
+        return json.loads(data)
+    return orjson.loads(data)
+
+
+def dumps(value: Any) -> bytes:
+    """Gives compact JSON bytes without a newline; integers of any size stay exact, key order stays."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        import json
+
+        try:
+            return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        except UnicodeEncodeError as error:
+            raise DataError("a string holds a lone surrogate, which UTF-8 can't carry", code="surrogate") from error
+
+
+def read_rows(source: str | Path, *, notes: list[str] | None = None) -> Iterator[Row]:
+    """Yields every non-blank line of a file with its record or its problem; a bad line costs only itself.
+
+    Args:
+        source: a path, or "-" for standard input.
+        notes: gets remarks about the whole file (CRLF line ends, blank lines); None drops them.
+    Raises:
+        DataError: the file as a whole can't be read (empty, UTF-16, BOM, LFS pointer, pretty-printed JSON).
+        UsageError: there is no such file.
+    """
+    name = STDIN_NAME if str(source) == "-" else str(source)
+    stream = _open_input(source, name)
+    num_blank = num_crlf = num_rows = 0
+    try:
+        number, ends_in_newline = 0, True
+        for raw in _lines(stream, name):
+            number += 1
+            if number == 1:
+                _judge_head(raw, stream, name)
+            ends_in_newline = raw.endswith(b"\n")
+            line = raw.rstrip(b"\r\n")
+            num_crlf += raw.endswith(b"\r\n")
+            if not line.strip():
+                num_blank += 1
+                continue
+            num_rows += 1
+            yield _parse(line, name, number, is_torn=not ends_in_newline)
+    finally:
+        if stream is not sys.stdin.buffer:
+            stream.close()
+    if num_rows == 0:
+        raise DataError("holds no records", path=name, code="empty", hint="was the command before it interrupted?")
+    if notes is not None:
+        if num_crlf:
+            notes.append(f"{name}: {num_crlf} lines end in CRLF; read as if they ended in LF")
+        if num_blank:
+            notes.append(f"{name}: {num_blank} blank lines skipped")
+
+
+def read_records(source: str | Path, *, notes: list[str] | None = None) -> Iterator[Record]:
+    """Yields the records of a file; the first line that is not a JSON object raises DataError with its place."""
+    for row in read_rows(source, notes=notes):
+        if row.problem is not None:
+            raise row.problem
+        yield row.record
+
+
+def _parse(line: bytes, name: str, number: int, *, is_torn: bool) -> Row:
+    try:
+        value = loads(line)
+    except RecursionError:
+        return Row(name, number, line, {}, DataError("nested too deep", path=name, line=number, code="nesting"))
+    except ValueError as error:
+        return Row(name, number, line, {}, _explain(error, line, name, number, is_torn))
+    if not isinstance(value, dict):
+        kind = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}.get(type(value), "a number")
+        problem = DataError(
+            f"the row is {kind}, not a JSON object", path=name, line=number, code="not_an_object",
+            hint="one JSON object a line; an array of rows is unpacked by: jq -c '.[]'",
+        )  # fmt: skip
+        return Row(name, number, line, {}, problem)
+    return Row(name, number, line, cast(Record, value), None)
+
+
+def _explain(error: ValueError, line: bytes, name: str, number: int, is_torn: bool) -> DataError:
+    try:
+        line.decode()
+    except UnicodeDecodeError as utf8:
+        message = f"invalid UTF-8 at byte {utf8.start + 1} of the line"
+        return DataError(message, path=name, line=number, code="invalid_utf8", hint="re-encode with: iconv -t UTF-8")
+    if is_torn:
+        message = "the line is cut off: no closing brace and no newline"
+        return DataError(message, path=name, line=number, code="truncated_line", hint="was its writer interrupted?")
+    reason = str(error).split(": line", 1)[0]
+    column = getattr(error, "colno", None)
+    where = f" (column {column})" if column else ""
+    return DataError(f"not valid JSON: {reason}{where}", path=name, line=number, code="invalid_json")
+
+
+def _judge_head(first: bytes, stream: BinaryIO, name: str) -> None:
+    """Raises the verdict on the whole file that its first line allows."""
+
+    def refuse(message: str, code: str, hint: str) -> DataError:
+        return DataError(message, path=name, code=code, hint=hint)
+
+    if first.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in first[:64]:
+        raise refuse("is UTF-16 (or binary), not UTF-8", "utf16", f"iconv -f UTF-16 -t UTF-8 {name} > utf8.jsonl")
+    if first.startswith(b"\xef\xbb\xbf"):
+        raise refuse("begins with a byte order mark", "bom", f"tail -c +4 {name} > clean.jsonl")
+    if first.startswith(b"version https://git-lfs.github.com/spec/"):
+        raise refuse("is a Git LFS pointer, not the data", "lfs_pointer", f"git lfs pull --include {name}")
+    if first.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
+        raise refuse("is compressed, but its name does not say so", "compressed", "rename it to .gz or .zst")
+    opening = first.strip()
+    if opening[:1] in (b"[", b"{") and stream.readable():
+        try:
+            orjson.loads(opening)
+        except ValueError:
+            if len(opening) == 1 or (opening[:1] == b"[" and opening[-1:] in b"[{,"):
+                kind = "an array" if opening[:1] == b"[" else "an object"
+                fix = "jq -c '.[]'" if kind == "an array" else "jq -c ."
+                raise refuse(
+                    f"is {kind} printed over many lines, not JSON Lines", "pretty_json", f"{fix} {name}"
+                ) from None
+
+
+def _lines(stream: BinaryIO, name: str) -> Iterator[bytes]:
+    """Yields raw lines; a broken compressed stream becomes a DataError with the last good line's number."""
+    number = 0
+    errors: tuple[type[Exception], ...] = (EOFError, gzip.BadGzipFile, zlib.error)
+    if name.endswith(".zst"):
+        import zstandard
+
+        errors = (*errors, zstandard.ZstdError)
+    try:
+        for raw in stream:
+            number += 1
+            yield raw
+    except errors as error:
+        raise DataError(
+            f"the compressed stream is broken: {error}", path=name, line=number, code="broken_stream"
+        ) from error
+    except IsADirectoryError as error:
+        raise UsageError(f"{name}: is a folder", hint="name a .jsonl file") from error
+    if number == 0:
+        raise DataError("is empty", path=name, code="empty", hint="was the command before it interrupted?")
+
+
+def _open_input(source: str | Path, name: str) -> BinaryIO:
+    if name == STDIN_NAME:
+        return sys.stdin.buffer
+    try:
+        if name.endswith(".gz"):
+            return cast(BinaryIO, gzip.open(source, "rb"))
+        if name.endswith(".zst"):
+            import io
+
+            import zstandard
+
+            reader = zstandard.ZstdDecompressor().stream_reader(open(source, "rb"), closefd=True)
+            return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, reader), HEAD_BYTES))
+        return open(source, "rb")
+    except FileNotFoundError as error:
+        raise UsageError(f"{name}: no such file", hint="check the path, or use - for a pipe") from error
+    except IsADirectoryError as error:
+        raise UsageError(f"{name}: is a folder", hint="name a .jsonl file") from error
+    except PermissionError as error:
+        raise EnvironmentMissing(f"{name}: may not be read", hint=f"ls -l {name}") from error
+
+
+class _Sink(Protocol):
+    def write(self, data: bytes, /) -> int: ...
+
+    def flush(self) -> None: ...
+
+
+class Output:
+    """Writes records to a file that appears whole, or straight to a pipe.
+
+    As a context manager it commits on a normal exit and drops everything on an exception. `path` is None for a pipe
+    and for anything that is no regular file. After the commit `sha256` and `num_bytes` describe the file.
+
+    Args:
+        target: a path (compressed by suffix), or "-" for `pipe`.
+        pipe: where "-" goes; the standard output by default.
+    """
+
+    def __init__(self, target: str | Path, *, pipe: BinaryIO | None = None) -> None:
+        self.num_records = 0
+        self._file: AtomicFile | None = None
+        self._flushed_at = 0.0
+        if str(target) == "-":
+            self._sink: _Sink = pipe or sys.stdout.buffer
+            return
+        self._file = AtomicFile(Path(target))
+        self._sink = self._file
+        suffix = Path(target).suffix
+        if suffix == ".gz":
+            self._sink = cast(_Sink, gzip.GzipFile("", "wb", fileobj=cast(BinaryIO, self._file), mtime=0))
+        elif suffix == ".zst":
+            import zstandard
+
+            writer = zstandard.ZstdCompressor().stream_writer(cast(BinaryIO, self._file), closefd=False)
+            self._sink = cast(_Sink, writer)
+
+    @property
+    def path(self) -> Path | None:
+        """The regular file being written, None for a pipe or a device."""
+        return self._file.target if self._file is not None and self._file.is_regular else None
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the committed file, "" before the commit and for a pipe."""
+        return self._file.sha256 if self._file is not None else ""
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the committed file."""
+        return self._file.num_bytes if self._file is not None else 0
+
+    def write(self, record: Record) -> None:
+        """Appends one record."""
+        self.write_raw(dumps(record))
+
+    def write_raw(self, line: bytes) -> None:
+        """Appends one line as it is; the newline is added here."""
+        self._sink.write(line + b"\n")
+        self.num_records += 1
+        if self._file is None and time.monotonic() - self._flushed_at > FLUSH_AFTER_S:
+            # A slow stage passes each record on at once; a fast one fills its buffer.
+            self._sink.flush()
+            self._flushed_at = time.monotonic()
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is None:
+            if kind is None or not issubclass(kind, BrokenPipeError):
+                self._sink.flush()
+            return
+        if kind is None:
+            try:
+                if self._sink is not self._file:
+                    cast(BinaryIO, self._sink).close()
+                self._file.commit()
+                return
+            except BaseException:
+                self._file.abort()
+                raise
+        self._file.abort()
+
+
+def write_records(target: str | Path, records: Iterable[Record]) -> int:
+    """Writes records to a file or pipe and returns how many."""
+    with Output(target) as output:
+        for record in records:
+            output.write(record)
+        return output.num_records
+
+
+def append_line(path: Path, record: Record) -> None:
+    """Appends one record in a single write and makes it durable; the file is created when absent.
+
+    A torn last line (power loss) is closed with a newline first, so that it can never swallow this record.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        size = os.fstat(descriptor).st_size
+        is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+        os.write(descriptor, (b"\n" if is_torn else b"") + dumps(record) + b"\n")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
