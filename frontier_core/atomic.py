@@ -10,6 +10,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -103,10 +104,8 @@ class AtomicFile:
     def abort(self) -> None:
         """Drops what was written; the old file, if any, stays."""
         if self._file is not None:
-            try:
+            with suppress(OSError):  # a full disk fails the flush inside close; the temp file goes either way
                 self._file.close()
-            except OSError:  # a full disk fails the flush inside close; the temp file goes either way
-                pass
             self._file = None
         if self.is_regular:
             self._temp.unlink(missing_ok=True)

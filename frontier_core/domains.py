@@ -117,7 +117,7 @@ def choose_domains(domains: Sequence[Domain], skills: Sequence[str]) -> list[Dom
 
 
 def prior_weights(domains: Sequence[Domain]) -> dict[str, float]:
-    """Gives the prior weight of each cell `skill=S,level=L`; they sum to 1, a domain's weight is split over its levels."""
+    """Gives the prior weight of each cell `skill=S,level=L`; they sum to 1, a domain's levels share its weight."""
     total = sum(domain.weight for domain in domains)
     return {
         f"skill={domain.skill},level={level}": domain.weight / total / len(domain.levels)

@@ -203,9 +203,9 @@ def _open_input(source: str | Path, name: str) -> BinaryIO:
 
             import zstandard
 
-            reader = zstandard.ZstdDecompressor().stream_reader(open(source, "rb"), closefd=True)
+            reader = zstandard.ZstdDecompressor().stream_reader(open(source, "rb"), closefd=True)  # noqa: SIM115 (the reader owns it)
             return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, reader), HEAD_BYTES))
-        return open(source, "rb")
+        return open(source, "rb")  # noqa: SIM115 (read_rows closes it)
     except FileNotFoundError as error:
         raise UsageError(f"{name}: no such file", hint="check the path, or use - for a pipe") from error
     except IsADirectoryError as error:

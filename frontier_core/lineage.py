@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,7 @@ def write_sidecar(
         "lineage": dict(sorted(tally.marks.items())),
         "rejects": dict(sorted(tally.rejects.items())),
         "code_version": __version__,
-        "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_bytes(path, orjson.dumps(meta, option=orjson.OPT_INDENT_2) + b"\n")
     # An output whose bytes did not change still gets a fresh stamp: the sidecar is what `make` looks at.
@@ -140,7 +140,7 @@ def read_sidecar(data: Path) -> dict[str, Any] | None:
 
 
 def digest_of(path: Path) -> str:
-    """Gives the sha256 of a file, or of a folder: the digest of its sorted `digest  name` lines, as sha256sum prints."""
+    """Gives the sha256 of a file, or of a folder: that of its sorted `digest  name` lines."""
     if not path.is_dir():
         return sha256_file(path)
     lines = (f"{sha256_file(file)}  {file.relative_to(path).as_posix()}\n" for file in _files(path))
@@ -204,8 +204,10 @@ def chain(data: Path) -> Iterator[Link]:
         seen.add(path.resolve())
         meta = read_sidecar(path)
         yield Link(path=path, depth=depth, meta=meta, status=_status(path, meta, expected))
-        for entry in reversed(meta["inputs"] if meta else []):
-            stack.append((Path(os.path.normpath(path.parent / entry["path"])), depth + 1, entry.get("sha256", "")))
+        stack.extend(
+            (Path(os.path.normpath(path.parent / entry["path"])), depth + 1, entry.get("sha256", ""))
+            for entry in reversed(meta["inputs"] if meta else [])
+        )
 
 
 def _status(path: Path, meta: dict[str, Any] | None, expected: str) -> str:

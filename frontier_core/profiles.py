@@ -39,7 +39,7 @@ def dress(answer: str, profile: ProfileName) -> str:
 
 
 def undress(text: str) -> str:
-    """Gives the bare answer of an assistant text: prefix, markers and `<think>` blocks removed, whatever the profile."""
+    """Gives the bare answer of an assistant text: no prefix, markers or `<think>` blocks, whatever the profile."""
     rest = text
     while THINK_TAGS[0] in rest and THINK_TAGS[1] in rest.split(THINK_TAGS[0], 1)[1]:
         before, _, after = rest.partition(THINK_TAGS[0])

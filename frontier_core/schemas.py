@@ -6,7 +6,7 @@ names schemas: compiling and applying them is validators/schema_gate.py.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def schema_ids() -> list[str]:
     return sorted(path.name.removesuffix(SUFFIX) for path in FOLDER.glob(f"*{SUFFIX}"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def load_schema(schema_id: str) -> dict[str, Any]:
     """Gives the schema of that id, or raises ConfigError naming the nearest known one."""
     path = FOLDER / f"{schema_id}{SUFFIX}"

@@ -1,0 +1,114 @@
+"""Layer 1, the schema gate: deny by default. A record passes only under a spec that is known and that it fulfils.
+
+JSON Schema is normative (frontier_core/schemas); this module compiles the schemas and turns their errors into findings
+with a pointer and a remedy. What a record says is layer 2 (content_gate.py); the msgspec fast path is not here yet.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from frontier_core.errors import ConfigError
+from frontier_core.nearest import did_you_mean
+from frontier_core.records import Record
+from frontier_core.schemas import RECORD_SPECS, guess_spec, known_spec, load_schema, schema_ids
+from validators.base import Finding
+
+VALIDATOR_NAME = "spec_validator"
+VALIDATOR_VERSION = "1.0.0"
+
+MAX_FINDINGS = 5
+"""Schema errors reported per record; the first is what the record is counted by."""
+
+_CODES = {
+    "Enum": "bad_value",
+    "Type": "bad_type",
+    "Required": "missing_key",
+    "AdditionalProperties": "unknown_key",
+    "MinLength": "empty_value",
+    "MinItems": "too_few",
+    "Contains": "missing_turn",
+    "Minimum": "out_of_range",
+    "Maximum": "out_of_range",
+    "Pattern": "bad_form",
+    "PropertyNames": "bad_path",
+    "Not": "bad_path",
+    "Constant": "bad_value",
+}
+
+
+class SchemaGate:
+    """Checks records against one spec, or each against the spec its shape declares.
+
+    Args:
+        spec: "auto" or the id of a record spec; an unknown one raises ConfigError naming the nearest.
+    """
+
+    def __init__(self, spec: str = "auto") -> None:
+        self.spec = spec if spec == "auto" else known_spec(spec)
+        self._compiled: dict[str, Any] = {}
+
+    def check(self, record: Record) -> tuple[str, tuple[Finding, ...]]:
+        """Gives the spec a record was held against ("" when none fits) and what is wrong with it."""
+        spec = guess_spec(record) if self.spec == "auto" else self.spec
+        if spec is None:
+            keys = ", ".join(sorted(record)[:6]) or "none"
+            return "", (
+                Finding(
+                    code="unknown_spec",
+                    message=f"no known spec has these keys: {keys}",
+                    remedy=f"known specs: {', '.join(RECORD_SPECS)}; other people's formats: see docs/records.md",
+                ),
+            )
+        validator = self._validator(spec)
+        if validator.is_valid(record):
+            return spec, ()
+        errors = sorted(validator.iter_errors(record), key=lambda error: -len(error.instance_path))
+        return spec, tuple(_finding(error, record) for error in errors[:MAX_FINDINGS])
+
+    def _validator(self, spec: str) -> Any:
+        if spec not in self._compiled:
+            import jsonschema_rs
+
+            references = _referenced(load_schema(spec))
+            registry = jsonschema_rs.Registry([(f"frontier:{name}", load_schema(name)) for name in references])
+            self._compiled[spec] = jsonschema_rs.validator_for(load_schema(spec), registry=registry)
+        return self._compiled[spec]
+
+
+def check_job_spec(spec: str, known_keys: tuple[str, ...], given: Record) -> None:
+    """Refuses a job whose spec or configuration keys are unknown, naming the nearest known one (deny by default)."""
+    known_spec(spec)
+    for key in given:
+        if key not in known_keys:
+            raise ConfigError(f"unknown key {key!r} in the job", hint=did_you_mean(key, known_keys))
+
+
+def _referenced(schema: Record) -> list[str]:
+    """The ids a schema refers to, so that only those are compiled."""
+    text = str(schema)
+    return [name for name in schema_ids() if f"'frontier:{name}'" in text.replace(f"'$id': 'frontier:{name}'", "")]
+
+
+def _finding(error: Any, record: Record) -> Finding:
+    kind = type(error.kind).__name__
+    pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in error.instance_path)
+    code, message, remedy = _CODES.get(kind, "schema"), error.message, ""
+    if code == "missing_turn":
+        roles = [turn.get("role") for turn in record.get("messages", []) if isinstance(turn, dict)]
+        absent = next((role for role in ("user", "assistant") if role not in roles), "user or assistant")
+        message = f"there is no {absent} turn"
+        remedy = "a chat needs at least one user and one assistant turn"
+    elif pointer.endswith("/role"):
+        code, remedy = "wrong_role", "roles are system, user and assistant, in lower case"
+    elif code == "missing_key":
+        remedy = (
+            "metadata with a skill is required on every record" if "metadata" in message or "skill" in message else ""
+        )
+    elif code == "unknown_key":
+        remedy = "move extra keys into metadata, where any key is kept"
+    return Finding(code=code, message=_shorten(message), pointer=pointer, remedy=remedy)
+
+
+def _shorten(message: str, limit: int = 160) -> str:
+    return message if len(message) <= limit else f"{message[: limit - 30]} ... {message[-24:]}"
