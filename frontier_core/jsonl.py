@@ -203,9 +203,10 @@ def _open_input(source: str | Path, name: str) -> BinaryIO:
 
             import zstandard
 
-            reader = zstandard.ZstdDecompressor().stream_reader(open(source, "rb"), closefd=True)  # noqa: SIM115 (the reader owns it)
+            file = open(source, "rb")  # noqa: SIM115 (the reader closes it)
+            reader = zstandard.ZstdDecompressor().stream_reader(file, closefd=True)
             return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, reader), HEAD_BYTES))
-        return open(source, "rb")  # noqa: SIM115 (read_rows closes it)
+        return open(source, "rb")
     except FileNotFoundError as error:
         raise UsageError(f"{name}: no such file", hint="check the path, or use - for a pipe") from error
     except IsADirectoryError as error:

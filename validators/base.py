@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from frontier_core.errors import DataError
 from frontier_core.records import Record
 
 Severity = Literal["error", "warning"]
@@ -26,6 +27,10 @@ class Finding:
     pointer: str = ""
     severity: Severity = "error"
     remedy: str = ""
+
+    def as_error(self, path: str, line: int) -> DataError:
+        """Gives the exception for a command that can't go on with such a record."""
+        return DataError(self.message, path=path, line=line, pointer=self.pointer, hint=self.remedy, code=self.code)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +63,11 @@ def reject(code: str, message: str, *, pointer: str = "", remedy: str = "", **de
     """Gives the verdict of a record refused for one reason."""
     finding = Finding(code=code, message=message, pointer=pointer, remedy=remedy)
     return Verdict(findings=(finding,), details=details)
+
+
+def problem_findings(problem: DataError) -> tuple[Finding, ...]:
+    """Gives the finding of a line that could not be read."""
+    return (Finding(code=problem.code, message=problem.problem, pointer=problem.pointer, remedy=problem.hint),)
 
 
 class AnswerVerifier(Protocol):

@@ -18,7 +18,7 @@ from frontier_core.profiles import ProfileName
 from frontier_core.records import Record
 from frontier_core.rejects import reject_record
 from validators import content_gate, schema_gate
-from validators.base import Finding, Verdict
+from validators.base import Finding, Verdict, problem_findings
 from validators.content_gate import ContentGate, LevelName
 from validators.schema_gate import SchemaGate
 
@@ -118,9 +118,7 @@ class Validation:
 
     def _judge(self, row: Row, schema: SchemaGate, content: ContentGate) -> Judged:
         if row.problem is not None:
-            problem = row.problem
-            finding = Finding(code=problem.code, message=problem.problem, pointer=problem.pointer, remedy=problem.hint)
-            return Judged(row, "", Verdict(findings=(finding,)))
+            return Judged(row, "", Verdict(findings=problem_findings(row.problem)))
         spec, findings = schema.check(row.record)
         if not findings:
             findings = tuple(content.check(row.record, spec, row.number))

@@ -1,0 +1,25 @@
+"""frontier ask."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from frontier_cli import console
+
+EXAMPLES = """\
+frontier ask "What is 7 + 5?"
+frontier ask "What is 7 + 5?" --url http://127.0.0.1:8765"""
+
+
+def command(
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="the user turn")],
+    url: Annotated[str, typer.Option("--url", metavar="URL", help="the server")] = "http://127.0.0.1:8765",
+    timeout: Annotated[float, typer.Option("--timeout", min=0.1, metavar="SEC", help="how long to wait")] = 60.0,
+) -> int:
+    """Ask a served model one question over HTTP and print its answer."""
+    from frontier_ops.ask import ask
+
+    console.emit(ask(url, question, timeout_s=timeout))
+    return 0

@@ -1,0 +1,29 @@
+"""frontier synth replay."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from frontier_cli import console, options
+
+EXAMPLES = """\
+frontier synth replay candidates.jsonl | cmp - candidates.jsonl
+frontier synth replay verified.jsonl --line 17"""
+
+
+def command(
+    source: options.Input = "-",
+    line: Annotated[int, typer.Option("--line", min=1, metavar="N", help="only the record of this line")] = 0,
+    output: options.OutputPath = "-",
+) -> int:
+    """Make records again from their metadata, byte for byte as synth gen wrote them.
+
+    Reads any file that keeps the metadata (candidates, verified, formatted) and gives the candidate each came from.
+    """
+    from frontier_ops import stages
+
+    target = stages.Target(output=output, pipe=console.data_stream())
+    stages.replay(console.input_source(source), target, line=line)
+    return 0

@@ -1,0 +1,77 @@
+"""frontier train."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from frontier_cli import console, options
+
+EXAMPLES = """\
+frontier train train.jsonl --model model -o run
+frontier train train.jsonl --model run0 --config config/train.json --set learning_rate=1e-3 -o run1"""
+
+
+def command(
+    model: Annotated[str, typer.Option("--model", metavar="DIR", help="model, checkpoint or run to start from")],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="RUN_DIR", help="the run folder")],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="[IN...]", help="records to train on; - is standard input")
+    ] = ["-"],  # noqa: B006
+    config: Annotated[str, typer.Option("--config", metavar="FILE", help="run settings (JSON, TOML or YAML)")] = "",
+    setting: Annotated[
+        list[str], typer.Option("--set", metavar="KEY=VALUE", help="one setting, over the file (repeat)")
+    ] = [],  # noqa: B006
+    run_id: Annotated[str | None, typer.Option("--run-id", metavar="ID", help="name of the run in telemetry")] = None,
+    round: Annotated[int | None, typer.Option("--round", min=0, metavar="R", help="round of the loop")] = None,  # noqa: A002
+    profile: Annotated[str | None, typer.Option("--profile", metavar="NAME", help="answer profile")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="S", help="seed of order and initialisation")] = None,
+    json: options.Json = False,
+    dry_run: options.DryRun = False,
+) -> int:
+    """Train a model on records: only answers are supervised, loss is reported per skill and level.
+
+    Run again with the same settings it goes on from the last whole checkpoint; a finished run does nothing.
+    """
+    from frontier_core.jsonl import dumps
+    from frontier_ops import training
+
+    overrides: dict[str, Any] = dict(_setting(text) for text in setting)
+    overrides |= {"run_id": run_id, "round": round, "profile": profile, "seed": seed}
+    resolved = training.resolve_config(
+        files=[console.input_source(source) for source in sources],
+        model=model,
+        output=output,
+        config=config,
+        overrides=overrides,
+    )
+    if dry_run:
+        console.emit(dumps(resolved.to_mapping()).decode())
+        return 0
+    with console.Progress("train") as progress:
+
+        def show(step: int, total: int, loss: float, tokens_per_s: float) -> None:
+            progress.set_total(total)
+            progress.update(step, f"loss {loss:.3f} {tokens_per_s:.0f} tok/s")
+
+        result = training.train(resolved, on_status=show)
+    seconds = f"{result.runtime_sec:.0f} s"
+    console.note(f"{output}: step {result.global_step}, loss {result.final_loss:.3f}, {seconds}")
+    if json:
+        console.emit(dumps({"last_checkpoint_path": result.last_checkpoint_path, **result.summary}).decode())
+    return 0
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """Reads KEY=VALUE; the value is JSON where it is valid JSON, else text."""
+    from frontier_core.errors import UsageError
+    from frontier_core.jsonl import loads
+
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"--set: {text!r} is not KEY=VALUE")
+    try:
+        return key, loads(value)
+    except ValueError:
+        return key, value

@@ -1,0 +1,55 @@
+"""frontier validate."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from frontier_cli import console, options
+
+EXAMPLES = """\
+frontier validate train.jsonl --level deep --json
+frontier synth verify candidates.jsonl | frontier validate --level standard -o train.jsonl"""
+
+
+def command(
+    source: options.Input = "-",
+    file: Annotated[str, typer.Option("--file", metavar="FILE", help="the same as IN")] = "",
+    level: Annotated[str, typer.Option("--level", metavar="NAME", help="quick, standard or deep")] = "standard",
+    spec: Annotated[
+        str, typer.Option("--spec", metavar="ID", help="auto, or the one spec every line must keep")
+    ] = "auto",
+    profile: options.Profile = "emoji_think",
+    output: options.OutputPath = "-",
+    rejects: options.Rejects = "",
+    max_rejects: options.MaxRejects = "0",
+    json: options.Json = False,
+) -> int:
+    """Hold records against the schema gate (deny by default), then the content gate.
+
+    Accepted lines go to the output, rejected ones to the rejects file with place, reason and remedy. With --json the
+    report takes standard output, and records are written only to -o FILE.
+    """
+    from frontier_cli.verdicts import finish
+    from frontier_core.jsonl import dumps
+    from frontier_core.profiles import profile_named
+    from frontier_ops import stages
+    from validators.content_gate import level_named
+
+    reports_only = json and output == "-" and not rejects
+    discards = json and output == "-"
+    target = stages.Target(output="/dev/null" if discards else output, rejects=rejects, pipe=console.data_stream())
+    result = stages.validate(
+        console.input_source(file or source),
+        None if reports_only else target,
+        level=level_named(level),
+        spec=spec,
+        profile=profile_named(profile),
+        on_reject=console.note,
+        on_note=console.note,
+    )
+    if json:
+        console.emit(dumps(result.report).decode())
+    kept_in = "" if reports_only else str(target.rejects_path or "")
+    return finish("accepted", result, max_rejects, kept_in=kept_in)

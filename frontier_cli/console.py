@@ -1,0 +1,181 @@
+"""What people see (stderr) apart from what programs read (stdout).
+
+While a command runs, fd 1 points at stderr and data goes to the saved descriptor, so that a library's print can't
+corrupt a pipe. Also: the options every command shares (-q, -v, -vv, --color), signals, progress.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, BinaryIO
+
+from frontier_core.errors import UsageError
+
+COLORS = ("auto", "always", "never")
+PROGRESS_EVERY_S = 60.0
+
+_state: dict[str, Any] = {"verbosity": 1, "color": "auto", "stdout": None}
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived: unwinds like KeyboardInterrupt, so that temp files go and checkpoints stay."""
+
+
+def take_global_options(arguments: list[str]) -> list[str]:
+    """Takes -q, -v, -vv and --color out of a command's arguments and gives the rest.
+
+    Raises:
+        UsageError: --color with something else than auto, always or never.
+    """
+    _state.update(verbosity=1, color="auto")
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            return [*rest, word, *words]
+        if word in ("-q", "--quiet"):
+            _state["verbosity"] = 0
+        elif word in ("-v", "--verbose"):
+            _state["verbosity"] = 1.5
+        elif word == "-vv":
+            _state["verbosity"] = 2
+        elif word == "--color" or word.startswith("--color="):
+            value = word.partition("=")[2] or next(words, "")
+            if value not in COLORS:
+                raise UsageError(f"--color: {value!r} is none of {', '.join(COLORS)}")
+            _state["color"] = value
+        else:
+            rest.append(word)
+    return rest
+
+
+def verbosity() -> float:
+    """Gives 0 for -q, 1 by default, 1.5 for -v, 2 for -vv."""
+    return float(_state["verbosity"])
+
+
+def has_color() -> bool:
+    """Says whether stderr gets colour: --color, then NO_COLOR and TERM, then whether it is a terminal."""
+    if _state["color"] != "auto":
+        return bool(_state["color"] == "always")
+    return "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb" and sys.stderr.isatty()
+
+
+def note(message: str) -> None:
+    """Says something on stderr, unless -q."""
+    if verbosity() >= 1:
+        sys.stderr.write(f"{message}\n")
+
+
+def error(message: str, hint: str = "") -> None:
+    """Says on stderr what went wrong, in one line, and what to do next in another."""
+    label = "\x1b[31merror:\x1b[0m" if has_color() else "error:"
+    sys.stderr.write(f"{label} {' '.join(message.split())}\n")
+    if hint:
+        sys.stderr.write(f"hint: {hint}\n")
+
+
+def data_stream() -> BinaryIO:
+    """Gives the stream records and --json go to: the real standard output."""
+    if _state["stdout"] is None:
+        return sys.stdout.buffer
+    stream: BinaryIO = _state["stdout"]
+    return stream
+
+
+def emit(text: str) -> None:
+    """Writes an answer (a table, --json) to the real standard output."""
+    stream = data_stream()
+    stream.write(text.encode("utf-8", "replace") + b"\n")
+    stream.flush()
+
+
+def input_source(source: str) -> str:
+    """Gives the source back; says so when it is a terminal, because waiting for typing looks like hanging."""
+    if source == "-" and sys.stdin is not None and sys.stdin.isatty():
+        note("reading records from the terminal; end with Ctrl-D")
+    return source
+
+
+@contextmanager
+def owning_stdout() -> Iterator[None]:
+    """Keeps standard output for data while a command runs, and lets SIGTERM unwind like Ctrl-C."""
+    sys.stdout.flush()
+    saved = os.dup(1)
+    os.dup2(2, 1)
+    # Not closed by a `with`: after a broken pipe even closing would raise.
+    _state["stdout"] = stream = os.fdopen(saved, "wb", buffering=1 << 16)
+    before = {sig: signal.signal(sig, _unwind) for sig in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+        stream.flush()
+    finally:
+        for sig, handler in before.items():
+            signal.signal(sig, handler)
+        _state["stdout"] = None
+        sys.stdout.flush()
+        os.dup2(saved, 1)
+        try:
+            stream.close()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise
+
+
+def _unwind(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)  # a second one stops at once
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+
+class Progress:
+    """A bar on a terminal, a line a minute elsewhere, nothing with -q.
+
+    Args:
+        what: the verb on the line, e.g. "verify".
+        total: how many there will be; None when nobody knows.
+    """
+
+    def __init__(self, what: str, total: int | None = None) -> None:
+        self.what = what
+        self.total = total
+        self.count = 0
+        self._said_at = time.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+        if verbosity() >= 1 and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+            from rich.console import Console
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(console=Console(stderr=True, no_color=not has_color()), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task(what, total=total)
+
+    def set_total(self, total: int) -> None:
+        """Says how many there will be, once that is known."""
+        if total != self.total:
+            self.total = total
+            if self._bar is not None:
+                self._bar.update(self._task, total=total)
+
+    def update(self, count: int, detail: str = "") -> None:
+        """Shows that `count` are done, with a few words on the side."""
+        self.count = count
+        if self._bar is not None:
+            self._bar.update(self._task, completed=count, description=f"{self.what} {detail}".strip())
+        elif time.monotonic() - self._said_at > PROGRESS_EVERY_S:
+            self._said_at = time.monotonic()
+            of = f" of {self.total}" if self.total else ""
+            note(f"{self.what}: {count}{of} {detail}".rstrip())
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()

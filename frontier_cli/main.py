@@ -1,0 +1,134 @@
+"""The front door: finds the command, runs it, and turns every way of ending into an exit code.
+
+`-V` and `-h` are answered from static text, before anything is imported. Typer only parses the one command that runs;
+we call it ourselves (make_context, invoke), so that exits are ours.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from frontier_cli.table import COMMANDS, find_command, group_commands
+
+EXIT_USAGE, EXIT_BUG, EXIT_SIGINT, EXIT_SIGPIPE, EXIT_SIGTERM = 2, 70, 130, 141, 143
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command line and gives its exit code.
+
+    Args:
+        argv: the words after `frontier`; those of the process by default.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    before_dashes = words[: words.index("--")] if "--" in words else words
+    if before_dashes and before_dashes[0] in ("-V", "--version"):
+        from frontier_core.version import __version__
+
+        return _print(f"frontier {__version__}\n")
+    name, length = find_command(words)
+    if not words or words[0] in ("-h", "--help", "help"):
+        topic, _ = find_command(words[1:])
+        return _print(_help_text(topic or "frontier"))
+    if name and any(word in ("-h", "--help") for word in before_dashes):
+        return _print(_help_text(name))
+    if not name:
+        return _unknown(words)
+    return _run(name, words[length:])
+
+
+def _help_text(name: str) -> str:
+    path = os.path.join(os.path.dirname(__file__), "help", f"{name.replace(' ', '-')}.txt")
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def _print(text: str) -> int:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_stdout()
+        return EXIT_SIGPIPE
+    return 0
+
+
+def _unknown(words: list[str]) -> int:
+    from frontier_core.nearest import did_you_mean
+
+    group = group_commands(words[0])
+    if group:
+        if len(words) == 1 or words[1] in ("-h", "--help"):
+            lines = [f"  frontier {name:18}{COMMANDS[name][1]}" for name in group]
+            return _print("\n".join([f"{words[0]}: one of", *lines, "", "frontier COMMAND -h tells more", ""]))
+        hint = did_you_mean(" ".join(words[:2]), group)
+        sys.stderr.write(f"error: no such command: frontier {' '.join(words[:2])}\nhint: {hint}\n")
+        return EXIT_USAGE
+    known = [*COMMANDS, *{name.split()[0] for name in COMMANDS}]
+    sys.stderr.write(f"error: no such command: frontier {words[0]}\nhint: {did_you_mean(words[0], known)}\n")
+    return EXIT_USAGE
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    from frontier_cli.guard import shadowing_file
+
+    shadow = shadowing_file(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    if shadow:
+        sys.stderr.write(f"error: {shadow} shadows a package of frontier\nhint: run from another folder or rename it\n")
+        return 3
+    from frontier_cli import console
+    from frontier_core.errors import DataError, FrontierError
+
+    arguments = console.take_global_options(arguments)
+    try:
+        with console.owning_stdout():
+            return _invoke(name, arguments)
+    except FrontierError as error:
+        console.error(error.message, error.hint)
+        if console.verbosity() > 1:
+            raise
+        return error.exit_code
+    except KeyboardInterrupt:
+        console.error("interrupted")
+        return EXIT_SIGINT
+    except console.Terminated:
+        console.error("terminated")
+        return EXIT_SIGTERM
+    except BrokenPipeError:
+        _drop_stdout()
+        return EXIT_SIGPIPE
+    except RecursionError:
+        console.error("the input is nested too deep")
+        return DataError.exit_code
+    except Exception as error:
+        console.error(f"{type(error).__name__}: {error}", "this is a bug in frontier; -vv shows the trace")
+        if console.verbosity() > 1:
+            raise
+        return EXIT_BUG
+
+
+def _invoke(name: str, arguments: list[str]) -> int:
+    """Parses with Typer and runs the command's function; its return value is the exit code, None is 0."""
+    import typer
+
+    from frontier_cli.console import error
+    from frontier_cli.parse import click_command
+
+    command = click_command(name)
+    try:
+        context = command.make_context(f"frontier {name}", list(arguments))
+    except typer.BadParameter.__mro__[1] as mistake:  # click's UsageError, the parent Typer exports no name for
+        error(mistake.format_message(), f"frontier {name} -h")
+        return EXIT_USAGE
+    with context:
+        code = command.invoke(context)
+    return int(code or 0)
+
+
+def _drop_stdout() -> None:
+    """Points fd 1 at nothing, so that the interpreter's last flush has nothing to complain about."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

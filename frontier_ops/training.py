@@ -1,0 +1,74 @@
+"""`frontier train`: a config from its layers, one call of the engine, the run's sidecar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from frontier_core.errors import ConfigError, FrontierError, UsageError
+from frontier_core.lineage import write_sidecar
+from trainer.config import TrainerConfig, TrainingResult
+
+StatusWriter = Callable[[int, int, float, float], None]
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """Reads a run config (JSON, TOML or YAML by suffix). Raises UsageError or ConfigError naming the file."""
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UsageError(f"{file}: no such file", hint="frontier ships config/train.json") from error
+    try:
+        values = _parse(file.suffix, text)
+    except ValueError as error:
+        raise ConfigError(f"{file}: can't be parsed: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: holds no settings", hint="an object of key: value")
+    return values
+
+
+def _parse(suffix: str, text: str) -> Any:
+    if suffix == ".toml":
+        import tomllib
+
+        return tomllib.loads(text)
+    if suffix in (".yaml", ".yml"):
+        import yaml
+
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(str(error)) from error
+    return orjson.loads(text)
+
+
+def resolve_config(
+    *, files: Sequence[str], model: str, output: str, config: str = "", overrides: dict[str, Any] | None = None
+) -> TrainerConfig:
+    """Builds the run's config: defaults, then the file, then the flags; the last word wins.
+
+    `overrides` holds the flags that were given. Unknown keys raise ConfigError naming the nearest.
+    """
+    values = read_config(config) if config else {}
+    values |= {"train_files": list(files), "model_dir": model, "output_dir": output}
+    values |= {key: value for key, value in (overrides or {}).items() if value is not None}
+    return TrainerConfig.from_mapping(values, origin=config or "command line")
+
+
+def train(config: TrainerConfig, *, on_status: StatusWriter | None = None) -> TrainingResult:
+    """Runs the job in the one engine and writes the run's sidecar; a failed run raises FrontierError."""
+    from trainer.engine import TrainerEngine
+
+    result = TrainerEngine(on_status).run_job(config)
+    if not result.success:
+        raise FrontierError(f"training failed: {result.error_message}", hint="run it again to resume")
+    params = {"config": config.to_mapping(), "global_step": result.global_step, "final_loss": result.final_loss}
+    inputs = [*config.train_files, config.model_dir]
+    write_sidecar(
+        Path(config.output_dir), stage="train", inputs=inputs, seed=config.seed, producer="TrainerEngine", params=params
+    )
+    return result
