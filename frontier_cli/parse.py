@@ -6,9 +6,12 @@ from importlib import import_module
 from typing import Any
 
 import typer
+from typer.exceptions import TyperException as ParseError
 from typer.main import get_command
 
 from frontier_cli.table import COMMANDS
+
+__all__ = ["ParseError", "click_command"]
 
 
 def click_command(name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from frontier_cli import console
 from frontier_core.errors import UsageError
-from frontier_ops.stages import StageResult
+from frontier_ops.stage_files import StageResult
 
 
 def allowed_rejects(text: str, num_in: int) -> int:

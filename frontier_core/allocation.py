@@ -20,7 +20,7 @@ from frontier_core.records import Record
 SUM_TOLERANCE = 1e-6
 """How far the weights of a file may sum from 1 and still be taken as they are."""
 
-_DIGITS = re.compile(r"(\d+)")
+_DIGITS = re.compile(r"([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,8 @@ class PolicyLine:
 
 def natural_order(text: str) -> tuple[Any, ...]:
     """Gives a sort key that puts `level=10` after `level=2`."""
-    return tuple(int(part) if part.isdigit() else part for part in _DIGITS.split(text))
+    parts = _DIGITS.split(text)  # texts at even places, digits at odd ones
+    return tuple(int(part) if index % 2 else part for index, part in enumerate(parts)), text
 
 
 def read_policy(path: str | Path) -> list[PolicyLine]:

@@ -38,16 +38,17 @@ REPEATS = 8
 MIN_LEAK_CHARS = 16
 """Shorter answers occur in prompts by right (a number, a letter)."""
 
-_REPEATED_WORD = re.compile(rf"(?:^|\s)(\S{{1,40}})(?:\s+\1){{{REPEATS - 1},}}(?=\s|$)")
+_REPEATED_WORD = rf"(?:^|\s)(\S{{1,40}})(?:\s+\1){{{REPEATS - 1},}}(?=\s|$)"
+# Patterns stay text: `re` compiles each at its first use, which a start-up of one line never reaches.
 _MOJIBAKE = ("\N{REPLACEMENT CHARACTER}", "Ã©", "â€™", "â€œ", "Ã¼", "ðŸ")
 _SECRETS = (
-    ("-----BEGIN", re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"), "a private key"),
-    ("AKIA", re.compile(r"\bAKIA[0-9A-Z]{16}\b"), "an AWS access key"),
-    ("gh", re.compile(r"\bgh[pousr]_[A-Za-z0-9]{36}\b"), "a GitHub token"),
-    ("sk-", re.compile(r"\bsk-(?:ant-|proj-)?[A-Za-z0-9_-]{32,}\b"), "an API key"),
+    ("-----BEGIN", r"-----BEGIN [A-Z ]*PRIVATE KEY-----", "a private key"),
+    ("AKIA", r"\bAKIA[0-9A-Z]{16}\b", "an AWS access key"),
+    ("gh", r"\bgh[pousr]_[A-Za-z0-9]{36}\b", "a GitHub token"),
+    ("sk-", r"\bsk-(?:ant-|proj-)?[A-Za-z0-9_-]{32,}\b", "an API key"),
 )
-_OUTSIDE = re.compile(r"file://\S+|(?<![\w~.])/(?:Users|home|mnt|media)/[\w.-]+/\S*|\b[A-Za-z]:\\Users\\\S+")
-_WANTS_THINK = re.compile(r"(?i)\b(use|write|wrap|put|start with|emit)\b[^.\n]{0,40}</?think>")
+_OUTSIDE = r"file://\S+|(?<![\w~.])/(?:Users|home|mnt|media)/[\w.-]+/\S*|\b[A-Za-z]:\\Users\\\S+"
+_WANTS_THINK = r"(?i)\b(use|write|wrap|put|start with|emit)\b[^.\n]{0,40}</?think>"
 _JSON_SKILLS = ("syllo",)
 
 
@@ -138,7 +139,7 @@ class ContentGate:
         answer = _answer(record)
         prompts = [m["content"] for m in _messages(record) if m.get("role") == "user" and isinstance(m["content"], str)]
         for prompt in prompts:
-            if self.profile != "plain" and _WANTS_THINK.search(prompt):
+            if self.profile != "plain" and re.search(_WANTS_THINK, prompt):
                 message = "the user turn asks for <think> blocks, which the enforced system prompt forbids"
                 yield Finding(code="contradicts_system", message=message, pointer="/messages")
         if answer is None:
@@ -217,18 +218,18 @@ def _text_findings(text: str, pointer: str, *, may_name_paths: bool) -> Iterator
             yield Finding(code="encoding_damage", message=message, pointer=pointer, remedy="decode the source as UTF-8")
             break
     for literal, pattern, what in _SECRETS:
-        if literal in text and pattern.search(text):
+        if literal in text and re.search(pattern, text):
             yield Finding(
                 code="secret", message=f"holds {what}", pointer=pointer, remedy="revoke it and drop the record"
             )
     if "/" in text or "\\" in text:
-        outside = _OUTSIDE.search(text)
+        outside = re.search(_OUTSIDE, text)
         if outside and not may_name_paths:
             message = f"refers to a file outside the record: {outside.group()[:60]}"
             yield Finding(
                 code="outside_file", message=message, pointer=pointer, remedy="put the content into the prompt"
             )
-    if len(text) > 40 and (_REPEATED_WORD.search(text) or _same_lines(text)):
+    if len(text) > 40 and (re.search(_REPEATED_WORD, text) or _same_lines(text)):
         yield Finding(code="degenerate", message=f"the same piece {REPEATS} times in a row", pointer=pointer)
 
 

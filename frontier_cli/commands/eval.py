@@ -38,7 +38,8 @@ def command(
     from frontier_core.domains import choose_domains, load_domains
     from frontier_core.jsonl import dumps
     from frontier_core.profiles import profile_named
-    from frontier_ops import evaluation, stages
+    from frontier_ops import evaluation
+    from frontier_ops.stage_files import Target, write_lines
 
     chosen = choose_domains(load_domains(domains or None), options.split_names(skill))
     requests = evaluation.eval_requests(chosen, num, levels=level)
@@ -58,9 +59,9 @@ def command(
     stats = evaluation.tally_items(items)
     mean = evaluation.mean_accuracy(stats)
     path = "/dev/null" if json and output == "-" else output
-    stages.write_lines(
+    write_lines(
         items,
-        stages.Target(output=path, pipe=console.data_stream()),
+        Target(output=path, pipe=console.data_stream()),
         stage="eval",
         sources=[str(found.folder)],
         seed=seed,

@@ -35,13 +35,13 @@ def command(
 
     from curriculum.reweight import reweight
     from frontier_core.domains import load_domains
-    from frontier_ops import stages
+    from frontier_ops.stage_files import Target, write_lines
 
     source = console.input_source(telemetry)
     records = reweight(source, load_domains(domains or None), Path(previous) if previous else None, policy=policy)
-    target = stages.Target(output=output, pipe=console.data_stream())
+    target = Target(output=output, pipe=console.data_stream())
     sources = [source, previous] if previous else [source]
-    result = stages.write_lines(records, target, stage="reweight", sources=sources, producer=policy)
+    result = write_lines(records, target, stage="reweight", sources=sources, producer=policy)
     for record in records if explain else []:
         console.note(f"{record['tag']}: {record['previous']:.4f} -> {record['weight']:.4f}  {record['reason']}")
     console.note(f"wrote {result.num_out} weights")

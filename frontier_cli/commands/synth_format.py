@@ -24,11 +24,12 @@ def command(
     Fixtures and expectations stay behind. Chat records of skills pass through echo and chat as they are.
     """
     from frontier_core.profiles import profile_named
-    from frontier_ops import stages
+    from frontier_ops.stage_files import Target
+    from frontier_ops.stage_generate import format_records
     from generators.formats import form_named
 
-    target = stages.Target(output=output, pipe=console.data_stream())
+    target = Target(output=output, pipe=console.data_stream())
     source = console.input_source(source)
-    result = stages.format_records(source, target, form=form_named(to), profile=profile_named(profile))
+    result = format_records(source, target, form=form_named(to), profile=profile_named(profile))
     console.note(f"wrote {result.num_out} records as {to}")
     return 0

@@ -36,20 +36,21 @@ def command(
     """
     from frontier_core.domains import choose_domains, load_domains
     from frontier_core.errors import UsageError
-    from frontier_ops import stages
+    from frontier_ops import stage_generate
+    from frontier_ops.stage_files import Target
 
     if split not in ("train", "eval"):
         raise UsageError(f"--split: {split!r} is neither train nor eval")
     chosen = choose_domains(load_domains(domains or None), options.split_names(skill))
-    requests = stages.choose_requests(chosen, num, levels=level, policy=policy)
+    requests = stage_generate.choose_requests(chosen, num, levels=level, policy=policy)
     if dry_run:
         for request in requests:
             console.emit(f"{request.count:6} {request.domain.skill} level {request.level}")
         return 0
     with console.Progress("generate", num) as progress:
-        stages.gen(
+        stage_generate.gen(
             requests,
-            stages.Target(output=output, pipe=console.data_stream()),
+            Target(output=output, pipe=console.data_stream()),
             seed=seed,
             split="eval" if split == "eval" else "train",
             allow_duplicates=allow_duplicates,

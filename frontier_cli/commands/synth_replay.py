@@ -22,8 +22,9 @@ def command(
 
     Reads any file that keeps the metadata (candidates, verified, formatted) and gives the candidate each came from.
     """
-    from frontier_ops import stages
+    from frontier_ops.stage_files import Target
+    from frontier_ops.stage_generate import replay
 
-    target = stages.Target(output=output, pipe=console.data_stream())
-    stages.replay(console.input_source(source), target, line=line)
+    target = Target(output=output, pipe=console.data_stream())
+    replay(console.input_source(source), target, line=line)
     return 0

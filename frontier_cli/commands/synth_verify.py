@@ -39,7 +39,8 @@ def command(
     from validators.sandbox.backend import Limits
 
     from frontier_cli.verdicts import finish
-    from frontier_ops import stages
+    from frontier_ops.stage_files import Target
+    from frontier_ops.stage_verify import verify
 
     limits = Limits(
         timeout_s=timeout,
@@ -48,9 +49,9 @@ def command(
         disk_bytes=disk << 20,
         output_bytes=output_limit << 10,
     )
-    target = stages.Target(output=output, rejects=rejects, pipe=console.data_stream())
+    target = Target(output=output, rejects=rejects, pipe=console.data_stream())
     with console.Progress("verify") as progress:
-        result = stages.verify(
+        result = verify(
             console.input_source(source),
             target,
             sandbox=sandbox,

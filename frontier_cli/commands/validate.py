@@ -34,13 +34,14 @@ def command(
     from frontier_cli.verdicts import finish
     from frontier_core.jsonl import dumps
     from frontier_core.profiles import profile_named
-    from frontier_ops import stages
+    from frontier_ops.stage_files import Target
+    from frontier_ops.stage_validate import validate
     from validators.content_gate import level_named
 
     reports_only = json and output == "-" and not rejects
     discards = json and output == "-"
-    target = stages.Target(output="/dev/null" if discards else output, rejects=rejects, pipe=console.data_stream())
-    result = stages.validate(
+    target = Target(output="/dev/null" if discards else output, rejects=rejects, pipe=console.data_stream())
+    result = validate(
         console.input_source(file or source),
         None if reports_only else target,
         level=level_named(level),

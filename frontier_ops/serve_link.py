@@ -1,0 +1,212 @@
+"""The front's side of the model process: starts it, queues requests, passes events on, starts it again when it dies.
+
+One request is with the worker at a time; the others wait in order, and beyond `max_waiting` they are refused at once.
+Does not know HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+from itertools import count
+from math import ceil
+from pathlib import Path
+
+from frontier_core.errors import DataError, FrontierError, ServiceError
+from frontier_core.jsonl import dumps, loads
+from frontier_core.records import Record
+
+# -P keeps the working folder off the path: a user's own `trainer.py` must not shadow ours.
+_START = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from frontier_ops.serve_worker import main
+sys.exit(main(sys.argv[2]))
+"""
+_ROOT = Path(__file__).resolve().parent.parent
+_LINE_LIMIT_BYTES = 1 << 24
+BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Waits before starting a dead worker again; an answered request sets it back to the first."""
+CLOSE_WAIT_S = 5.0
+
+
+class WorkerDown(Exception):
+    """The worker died or is not ready; `retry_after_s` is when to ask again."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("the model is being loaded")
+        self.retry_after_s = retry_after_s
+
+
+class QueueFull(Exception):
+    """More requests are waiting than may wait."""
+
+
+class WorkerLink:
+    """A model process under supervision.
+
+    Args:
+        folder: the release to load; already verified.
+        max_waiting: requests that may wait while another is answered.
+        on_note: gets a remark when the worker dies and when it is back.
+    """
+
+    def __init__(self, folder: Path, *, max_waiting: int, on_note: Callable[[str], None]) -> None:
+        self.folder = folder
+        self.max_waiting = max_waiting
+        self.ready: Record | None = None
+        self.num_restarts = 0
+        self._on_note = on_note
+        self._process: Process | None = None
+        self._pending: dict[int, asyncio.Queue[Record | None]] = {}
+        self._ids = count(1)
+        self._turn = asyncio.Lock()
+        self._num_waiting = 0
+        self._num_failures = 0
+        self._retry_at = 0.0
+        self._stderr: deque[str] = deque(maxlen=20)
+        self._supervisor: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id, None while there is none."""
+        return self._process.pid if self._process is not None else None
+
+    async def start(self) -> Record:
+        """Starts the worker and gives its ready event: load_s, context_tokens, num_parameters, device.
+
+        Raises:
+            DataError: the release can't be loaded; the message is the worker's own.
+            ServiceError: the worker died without a word.
+        """
+        loaded: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
+        self._supervisor = asyncio.create_task(self._supervise(loaded))
+        return await loaded
+
+    async def close(self) -> None:
+        """Ends the worker: its stdin closes, and if it does not go by itself it is killed."""
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._supervisor
+        process, self._process, self.ready = self._process, None, None
+        if process is None or process.returncode is not None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), CLOSE_WAIT_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    async def generate(self, request: Record) -> AsyncGenerator[Record, None]:
+        """Yields the worker's events for one request, the last being `done` or `error`; closing early cancels it.
+
+        Raises:
+            QueueFull: too many are waiting already.
+            WorkerDown: the worker is not ready, or died before the answer was complete.
+        """
+        if self.ready is None:
+            raise self._down()
+        if self._num_waiting > self.max_waiting:
+            raise QueueFull
+        self._num_waiting += 1
+        try:
+            async with self._turn:
+                async for event in self._converse(request):
+                    yield event
+        finally:
+            self._num_waiting -= 1
+
+    async def _converse(self, request: Record) -> AsyncGenerator[Record, None]:
+        if self.ready is None:  # it died while this one waited
+            raise self._down()
+        identity = next(self._ids)
+        inbox: asyncio.Queue[Record | None] = asyncio.Queue()
+        self._pending[identity] = inbox
+        is_open = True
+        try:
+            self._tell({"op": "generate", "id": identity, **request})
+            while is_open:
+                event = await inbox.get()
+                if event is None:
+                    is_open = False
+                    raise self._down()
+                is_open = event["event"] not in ("done", "error")
+                if not is_open:
+                    self._num_failures = 0
+                yield event
+        finally:
+            self._pending.pop(identity, None)
+            if is_open:
+                self._tell({"op": "cancel", "id": identity})
+
+    def _tell(self, command: Record) -> None:
+        stdin = self._process.stdin if self._process is not None else None
+        if stdin is not None and not stdin.is_closing():
+            stdin.write(dumps(command) + b"\n")
+
+    def _down(self) -> WorkerDown:
+        return WorkerDown(max(1, ceil(self._retry_at - time.monotonic())))
+
+    async def _supervise(self, loaded: asyncio.Future[Record]) -> None:
+        while True:
+            failure = await self._run_once(loaded)
+            for inbox in self._pending.values():
+                inbox.put_nowait(None)
+            if not loaded.done():
+                loaded.set_exception(failure)
+                return
+            wait_s = BACKOFF_S[min(self._num_failures, len(BACKOFF_S) - 1)]
+            self._num_failures += 1
+            self._retry_at = time.monotonic() + wait_s
+            self._on_note(f"{failure.message}; starting again in {wait_s:g} s")
+            await asyncio.sleep(wait_s)
+            self.num_restarts += 1
+
+    async def _run_once(self, loaded: asyncio.Future[Record]) -> FrontierError:
+        """Runs one worker until it ends and says how it ended."""
+        self._stderr.clear()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-c", _START, str(_ROOT), str(self.folder),
+            stdin=PIPE, stdout=PIPE, stderr=PIPE, limit=_LINE_LIMIT_BYTES,
+            # Ctrl-C reaches the whole terminal group; the worker must live to finish what is being answered.
+            start_new_session=True,
+        )  # fmt: skip
+        self._process = process
+        assert process.stdout is not None
+        assert process.stderr is not None
+        drain = asyncio.create_task(self._keep_stderr(process.stderr))
+        said = ""
+        try:
+            async for line in process.stdout:
+                event: Record = loads(line)
+                if event["event"] == "failed":
+                    said = event["message"]
+                elif event["event"] == "ready":
+                    self.ready = event
+                    if loaded.done():
+                        self._on_note("the model is loaded again")
+                    else:
+                        loaded.set_result(event)
+                elif event["id"] in self._pending:
+                    self._pending[event["id"]].put_nowait(event)
+            status = await process.wait()
+            await drain
+        finally:
+            self.ready = None
+            drain.cancel()
+        if said:
+            return DataError(said, code="load")
+        last = f": {self._stderr[-1]}" if self._stderr else ""
+        return ServiceError(f"the model worker ended with status {status}{last}")
+
+    async def _keep_stderr(self, stream: asyncio.StreamReader) -> None:
+        async for line in stream:
+            self._stderr.append(line.decode(errors="replace").rstrip())

@@ -1,0 +1,139 @@
+"""The files of a data stage: records out, rejects beside them, the sidecar last.
+
+Every stage streams; a file output appears whole or not at all. What a stage does is in stage_generate.py,
+stage_verify.py and stage_validate.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from frontier_core.errors import UsageError
+from frontier_core.jsonl import Output
+from frontier_core.lineage import Tally, write_sidecar
+from frontier_core.records import Record
+
+Note = Callable[[str], None]
+
+
+def silent(_: str) -> None:
+    """Says nothing: the default listener."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Target:
+    """Where a stage writes: records, and the lines it holds back.
+
+    `rejects` is a path; left out, a file output keeps them beside itself (`OUT.rejects.jsonl`) and a pipe only counts.
+    """
+
+    output: str = "-"
+    rejects: str = ""
+    pipe: BinaryIO | None = None
+
+    @property
+    def rejects_path(self) -> Path | None:
+        """The rejects file, None when rejects are only counted."""
+        if self.rejects:
+            return Path(self.rejects)
+        if self.output == "-" or not _is_plain(Path(self.output)):
+            return None
+        name = Path(self.output).name
+        for suffix in (".gz", ".zst"):
+            name = name.removesuffix(suffix)
+        return Path(self.output).with_name(f"{name.removesuffix('.jsonl')}.rejects.jsonl")
+
+
+def _is_plain(path: Path) -> bool:
+    return not path.exists() or path.is_file()
+
+
+@dataclass(slots=True, kw_only=True)
+class StageResult:
+    """What a stage did: records in and out, rejects by reason, and lines that could not be judged at all."""
+
+    num_in: int = 0
+    num_out: int = 0
+    tally: Tally = field(default_factory=Tally)
+    unverified: dict[str, int] = field(default_factory=dict)
+    report: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def num_rejected(self) -> int:
+        """Lines held back."""
+        return self.tally.num_rejected
+
+
+class StageWriter:
+    """The outputs of one stage: opened together, committed together, sidecar last."""
+
+    def __init__(self, target: Target, stage: str, sources: Iterable[str], **about: Any) -> None:
+        self.target = target
+        self.stage = stage
+        self.sources = list(sources)
+        self.about = about
+        self.result = StageResult()
+        self._stack = ExitStack()
+        self._rejects: Output | None = None
+
+    def __enter__(self) -> StageWriter:
+        _refuse_overwrite(self.sources, self.target)
+        self.output = self._stack.enter_context(Output(self.target.output, pipe=self.target.pipe))
+        return self
+
+    def accept(self, record: Record) -> None:
+        """Writes a record on and counts it."""
+        self.output.write(record)
+        self.result.tally.add(record)
+
+    def reject(self, line: Record) -> None:
+        """Counts a line as rejected, by its code, and keeps it."""
+        self.result.tally.reject(line["code"])
+        self.keep(line)
+
+    def keep(self, line: Record) -> None:
+        """Writes a line to the rejects file, if there is one, without counting it as rejected."""
+        path = self.target.rejects_path
+        if self._rejects is None and path is not None:
+            self._rejects = self._stack.enter_context(Output(path))
+        if self._rejects is not None:
+            self._rejects.write(line)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        self._stack.__exit__(kind, error, trace)
+        if kind is not None:
+            return
+        self.result.num_out = self.output.num_records
+        rejects = self.target.rejects_path
+        if rejects is not None and self._rejects is None and rejects.is_file():
+            rejects.unlink()  # from an earlier run with other rejects
+        if self.output.path is not None:
+            write_sidecar(
+                self.output.path,
+                stage=self.stage,
+                inputs=self.sources,
+                tally=self.result.tally,
+                output=self.output,
+                **self.about,
+            )
+
+
+def _refuse_overwrite(sources: Iterable[str], target: Target) -> None:
+    for source in sources:
+        if source != "-" and target.output != "-" and Path(source).resolve() == Path(target.output).resolve():
+            raise UsageError(f"{source}: is both input and output", hint="write to another file")
+
+
+def write_lines(
+    records: Iterable[Record], target: Target, *, stage: str, sources: Sequence[str], **about: Any
+) -> StageResult:
+    """Writes what a library function computed, with its sidecar: telemetry, policies, evaluations."""
+    with StageWriter(target, stage, sources, **about) as writer:
+        for record in records:
+            writer.accept(record)
+            writer.result.num_in += 1
+    return writer.result

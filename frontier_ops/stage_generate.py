@@ -1,0 +1,95 @@
+"""`synth gen`, `synth replay` and `synth format`, end to end: one function a command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from frontier_core.domains import Domain
+from frontier_core.errors import DataError, UsageError
+from frontier_core.jsonl import read_rows
+from frontier_core.profiles import ProfileName
+from frontier_ops.stage_files import StageResult, StageWriter, Target
+from generators import formats, synth
+from generators.synth import Request, Split
+from validators.base import problem_findings
+from validators.schema_gate import SchemaGate
+
+
+def gen(
+    requests: Sequence[Request],
+    target: Target,
+    *,
+    seed: int,
+    split: Split = "train",
+    allow_duplicates: bool = False,
+    policy: str = "",
+    on_progress: Callable[[int], None] | None = None,
+) -> StageResult:
+    """Generates the requested records. Raises UsageError when a cell has too few distinct problems."""
+    about = {"seed": seed, "producer": "procedural", "params": {"split": split, "policy": policy}}
+    with StageWriter(target, "synth gen", [policy] if policy else [], **about) as writer:
+        for record in synth.generate(requests, seed=seed, split=split, allow_duplicates=allow_duplicates):
+            writer.accept(record)
+            writer.result.num_in += 1
+            if on_progress:
+                on_progress(writer.result.num_in)
+    return writer.result
+
+
+def policy_weights(path: str) -> dict[str, float]:
+    """Reads the tag weights of a policy file. Raises DataError naming the line and the pointer of a bad entry."""
+    weights: dict[str, float] = {}
+    for row in read_rows(path):
+        if row.problem is not None:
+            raise row.problem
+        if row.record.get("kind") != "tag":
+            continue
+        tag, weight = row.record.get("tag"), row.record.get("weight")
+        if not isinstance(tag, str):
+            raise DataError("the tag is missing", path=row.path, line=row.number, pointer="/tag", code="policy")
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1:
+            message = "the weight is not a number from 0 to 1"
+            raise DataError(message, path=row.path, line=row.number, pointer="/weight", code="policy")
+        weights[tag] = float(weight)
+    if not weights:
+        raise DataError("holds no line of kind tag", path=path, code="policy", hint="frontier reweight writes policies")
+    return weights
+
+
+def choose_requests(
+    domains: Sequence[Domain], num: int, *, levels: Sequence[int] = (), policy: str = ""
+) -> list[Request]:
+    """Splits a run of `num` records over its cells, by the policy file when one is given."""
+    weights = policy_weights(policy) if policy else None
+    return synth.plan_requests(domains, num, levels=levels, weights=weights)
+
+
+def format_records(source: str, target: Target, *, form: formats.FormName, profile: ProfileName) -> StageResult:
+    """Writes every record in another form. A record that has none raises DataError with its line."""
+    gate = SchemaGate()
+    with StageWriter(target, "synth format", [source], params={"form": form, "profile": profile}) as writer:
+        for row in read_rows(source):
+            findings = problem_findings(row.problem) if row.problem else gate.check(row.record)[1]
+            if findings:
+                raise findings[0].as_error(row.path, row.number)
+            try:
+                writer.accept(formats.convert(row.record, form, profile=profile))
+            except DataError as error:
+                raise DataError(
+                    error.problem, path=row.path, line=row.number, pointer=error.pointer, hint=error.hint
+                ) from error
+            writer.result.num_in += 1
+    return writer.result
+
+
+def replay(source: str, target: Target, *, line: int = 0) -> StageResult:
+    """Makes every record of a file again from its metadata; with `line`, only that one."""
+    with StageWriter(target, "synth replay", [source]) as writer:
+        for row in read_rows(source):
+            if line and row.number != line:
+                continue
+            writer.accept(synth.replay_row(row))
+            writer.result.num_in += 1
+    if line and not writer.result.num_in:
+        raise UsageError(f"{source} has no line {line}")
+    return writer.result

@@ -1,0 +1,59 @@
+"""`frontier validate`, end to end: both gates over every line of a source."""
+
+from __future__ import annotations
+
+from frontier_core.profiles import ProfileName
+from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, silent
+from validators import content_gate, schema_gate
+from validators.content_gate import LevelName
+from validators.validation import Validation
+
+
+def validate(
+    source: str,
+    target: Target | None,
+    *,
+    level: LevelName,
+    spec: str,
+    profile: ProfileName,
+    on_reject: Note = silent,
+    on_note: Note = silent,
+) -> StageResult:
+    """Holds every line against both gates. Without a target nothing is written but the report.
+
+    Raises:
+        DataError: the file as a whole can't be read (empty, UTF-16, a Git LFS pointer, ...).
+    """
+    run = Validation(level, spec, profile)
+    notes: list[str] = []
+    if target is None:
+        for judged in run.judge(source, notes=notes):
+            if not judged.verdict.ok:
+                on_reject(judged.complaint())
+        result = StageResult(tally=run.tally)
+    else:
+        producer = f"{_gates()}/{level}"
+        params = {"level": level, "spec": spec, "profile": profile}
+        with StageWriter(target, "validate", [source], producer=producer, params=params) as writer:
+            result = writer.result
+            for judged in run.judge(source, notes=notes):
+                if judged.verdict.ok:
+                    writer.output.write_raw(judged.accepted_line(level))
+                else:
+                    on_reject(judged.complaint())
+                    writer.keep(judged.rejected())
+            result.tally = run.tally
+    for text in notes:
+        on_note(text)
+    for finding in run.whole_file:
+        on_note(f"warning: {finding.message} [{finding.code}]")
+    result.num_in = run.num_records
+    result.report = run.report(source)
+    return result
+
+
+def _gates() -> str:
+    return (
+        f"{schema_gate.VALIDATOR_NAME}@{schema_gate.VALIDATOR_VERSION}"
+        f"+{content_gate.VALIDATOR_NAME}@{content_gate.VALIDATOR_VERSION}"
+    )
