@@ -90,8 +90,8 @@ def _run(name: str, arguments: list[str]) -> int:
     from frontier_cli import console
     from frontier_core.errors import DataError, FrontierError
 
-    arguments = console.take_global_options(arguments)
     try:
+        arguments = console.take_global_options(arguments)
         with console.owning_stdout():
             return _invoke(name, arguments)
     except FrontierError as error:

@@ -35,7 +35,7 @@ Profile = Annotated[
     str, typer.Option("--profile", metavar="NAME", help="answer profile: emoji_think, regime3 or plain")
 ]
 SandboxName = Annotated[str, typer.Option("--sandbox", metavar="NAME", help="auto, docker-run or native-ns")]
-Workers = Annotated[int, typer.Option("--workers", min=1, metavar="N", help="candidates at a time [number of cores]")]
+Workers = Annotated[int, typer.Option("--workers", min=0, metavar="N", help="candidates at a time [number of cores]")]
 
 
 def split_names(values: list[str]) -> list[str]:

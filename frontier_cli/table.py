@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("eval", "answer held-out problems and score them with the verifiers"),
     "telemetry ingest": ("telemetry_ingest", "turn training and evaluation logs into telemetry lines"),
     "reweight": ("reweight", "turn telemetry into a sampling policy, each change with its reason"),
+    "compare": ("compare", "rank checkpoints by their answers to the same problems"),
     "deploy": ("deploy", "put a checkpoint into service: hashed, atomic, reversible"),
     "serve": ("serve", "answer /v1/chat/completions with a deployed release"),
     "ask": ("ask", "ask a served model one question"),

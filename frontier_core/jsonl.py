@@ -149,14 +149,14 @@ def _judge_head(first: bytes, stream: BinaryIO, name: str) -> None:
     def refuse(message: str, code: str, hint: str) -> DataError:
         return DataError(message, path=name, code=code, hint=hint)
 
+    if first.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
+        raise refuse("is compressed, but its name does not say so", "compressed", "rename it to .gz or .zst")
     if first.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in first[:64]:
         raise refuse("is UTF-16 (or binary), not UTF-8", "utf16", f"iconv -f UTF-16 -t UTF-8 {name} > utf8.jsonl")
     if first.startswith(b"\xef\xbb\xbf"):
         raise refuse("begins with a byte order mark", "bom", f"tail -c +4 {name} > clean.jsonl")
     if first.startswith(b"version https://git-lfs.github.com/spec/"):
         raise refuse("is a Git LFS pointer, not the data", "lfs_pointer", f"git lfs pull --include {name}")
-    if first.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
-        raise refuse("is compressed, but its name does not say so", "compressed", "rename it to .gz or .zst")
     opening = first.strip()
     if opening[:1] in (b"[", b"{") and stream.readable():
         try:

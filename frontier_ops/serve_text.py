@@ -46,15 +46,19 @@ class TokenText:
         num_held = len(self._ids) - self._shown
         if not is_last and text.endswith(UNFINISHED) and num_held < MAX_HELD_TOKENS:
             return ""
-        self._context, self._shown = self._shown, len(self._ids)
-        return text[len(before) :]
+        piece = text[len(before) :]
+        if piece:
+            # A token without text (a special one) is no context: the next would lose its leading space.
+            self._context = self._shown
+        self._shown = len(self._ids)
+        return piece
 
 
 class StopFilter:
     """Passes text on until the first stop string; holds back only what could still become one.
 
     Args:
-        stops: non-empty strings; the text ends before whichever occurs first.
+        stops: non-empty strings; the text ends before the one that is complete first.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
@@ -67,10 +71,11 @@ class StopFilter:
         if self.is_stopped:
             return ""
         self._held += piece
-        found = [place for place in (self._held.find(stop) for stop in self._stops) if place >= 0]
+        found = [(place + len(stop), place) for stop in self._stops if (place := self._held.find(stop)) >= 0]
         if found:
+            # The first to be complete wins, and of two the longer: then it does not matter how the text was cut up.
             self.is_stopped = True
-            shown, self._held = self._held[: min(found)], ""
+            shown, self._held = self._held[: min(found)[1]], ""
             return shown
         keep = max((self._overlap(stop) for stop in self._stops), default=0)
         cut = len(self._held) - keep

@@ -39,10 +39,11 @@ def validate(
             for judged in run.judge(source, notes=notes):
                 if judged.verdict.ok:
                     writer.output.write_raw(judged.accepted_line(level))
+                    result.tally.add(judged.row.record)
+                    result.tally.specs[judged.spec] += 1
                 else:
                     on_reject(judged.complaint())
-                    writer.keep(judged.rejected())
-            result.tally = run.tally
+                    writer.reject(judged.rejected())
     for text in notes:
         on_note(text)
     for finding in run.whole_file:

@@ -15,7 +15,7 @@ frontier synth replay verified.jsonl --line 17"""
 
 def command(
     source: options.Input = "-",
-    line: Annotated[int, typer.Option("--line", min=1, metavar="N", help="only the record of this line")] = 0,
+    line: Annotated[int, typer.Option("--line", min=0, metavar="N", help="only the record of this line")] = 0,
     output: options.OutputPath = "-",
 ) -> int:
     """Make records again from their metadata, byte for byte as synth gen wrote them.

@@ -1,0 +1,430 @@
+"""Sampling policies: what was seen per cell in, sampling weights with reasons out. Pure functions, no files.
+
+The default, `frontier`, gives weight to what is not mastered (headroom), is being learnt (progress per unit of weight)
+and whose prerequisite stands (gate), inside rails: a floor and a cap by prior, a step limit a round, no move without
+data. Each line names its evidence and factors: the product of the factors is the target, and the weight is
+`min(max(balance * target, low), high)`. Wording is reasons.py; not covered here: context lengths, tool use, rollback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from math import fsum, prod, sqrt
+from typing import Any
+
+from curriculum.cells import CellStats, prerequisite_of
+from curriculum.reasons import explain
+from curriculum.settings import PolicySettings
+from frontier_core.allocation import PolicyLine, natural_order
+from frontier_core.errors import ConfigError
+from frontier_core.nearest import did_you_mean
+from frontier_core.records import wilson_interval
+
+Policy = Callable[..., list[PolicyLine]]
+EMPTY = CellStats()
+
+
+@dataclass(slots=True, kw_only=True)
+class CellState:
+    """All a policy remembers of a cell; it travels in the policy line's `state`.
+
+    `successes` and `trials` are discounted counts, `fast` and `slow` averages of the loss, `variance` of one reading
+    of it, `readings` how many there were, `first_loss` the first and `first_round` its round; `idle` rounds without a
+    sign of life, `stall` the factor that follows from them; `new_trials` and `new_tokens` since the last move.
+    """
+
+    successes: float = 0.0
+    trials: float = 0.0
+    fast: float = 0.0
+    slow: float = 0.0
+    variance: float = 0.0
+    readings: int = 0
+    first_loss: float = 0.0
+    first_round: int = 0
+    idle: int = 0
+    stall: float = 1.0
+    new_trials: int = 0
+    new_tokens: int = 0
+
+    @property
+    def mastery(self) -> float:
+        """Expected accuracy under a Beta(1/2, 1/2) prior."""
+        return (self.successes + 0.5) / (self.trials + 1)
+
+    @staticmethod
+    def from_mapping(values: Mapping[str, Any]) -> CellState:
+        """Reads a state back; keys it does not know (a later version's) and values that are no numbers are left out."""
+        state = CellState()
+        for name, kind in _STATE_FIELDS.items():
+            value = values.get(name)
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                setattr(state, name, kind(value))
+        return state
+
+    def to_mapping(self) -> dict[str, float]:
+        """Gives the state as a JSON object."""
+        return {name: getattr(self, name) for name in _STATE_FIELDS}
+
+
+_STATE_FIELDS: dict[str, type] = {item.name: type(item.default) for item in fields(CellState)}
+
+
+def update(
+    domains_prior: Mapping[str, float],
+    stats: Mapping[str, CellStats],
+    previous: Sequence[PolicyLine] | None,
+    *,
+    settings: PolicySettings,
+    round_number: int | None = None,
+) -> list[PolicyLine]:
+    """Gives next round's weights by the `frontier` policy.
+
+    Args:
+        domains_prior: cell -> prior share, above 0; normalised here. It names the cells there are: new ones enter at
+            their prior, cells it no longer names leave.
+        stats: what the last round showed, per cell; cells without evidence keep their weight.
+        previous: the last policy, None at first.
+        settings: the numbers.
+        round_number: the round these weights are for; one after the previous by default.
+    Returns:
+        One line per cell in natural order; the weights sum to 1 within 1e-9 and keep floor, cap and step.
+    Raises:
+        ConfigError: no prior, or one that is not above 0.
+    Source: mastery-progress policy of the project's reweighting study; after Matiisen et al. (2017), "Teacher-student
+        curriculum learning", for progress, and Jiang et al. (2024), "Adaptive data optimization", for dividing it by
+        the weight.
+    """
+    number = _next_round(previous) if round_number is None else round_number
+    priors = _normalised(domains_prior)
+    base, joined = _starting_weights(priors, previous, settings)
+    old = {line.tag: CellState.from_mapping(line.state) for line in previous or ()}
+    states = {tag: old.get(tag, CellState()) for tag in priors}
+    for tag, state in states.items():
+        _observe(state, stats.get(tag, EMPTY), settings, number - 1)
+    factors = _factors(states, base, priors, settings)
+    targets = {tag: prod(factors[tag].values()) for tag in priors}
+    held = {tag for tag in priors if not _has_enough(states[tag], settings)}
+    bounds = {tag: _bounds(base[tag], priors[tag], settings, is_held=tag in held) for tag in priors}
+    weights, balance = project(targets, bounds)
+    lines = []
+    for tag in priors:
+        limits = _limits(weights[tag], base[tag], priors[tag], settings, is_held=tag in held)
+        if tag not in held:
+            states[tag].new_trials = states[tag].new_tokens = 0
+        line = PolicyLine(
+            tag=tag,
+            weight=weights[tag],
+            previous=base[tag],
+            prior=priors[tag],
+            floor=settings.floor * priors[tag],
+            cap=settings.cap * priors[tag],
+            round=number,
+            reason="-",
+            evidence=_evidence(stats.get(tag, EMPTY), states, tag, {"target": targets[tag], "balance": balance}),
+            factors=factors[tag],
+            limits=limits,
+            state=states[tag].to_mapping(),
+        )
+        lines.append(explain(line, is_new=tag in joined, settings=settings))
+    return lines
+
+
+def uniform(
+    domains_prior: Mapping[str, float],
+    stats: Mapping[str, CellStats],  # noqa: ARG001 - one signature for all policies
+    previous: Sequence[PolicyLine] | None,
+    *,
+    settings: PolicySettings,  # noqa: ARG001
+    round_number: int | None = None,
+) -> list[PolicyLine]:
+    """Gives every cell the same weight, whatever was seen."""
+    share = 1 / len(_normalised(domains_prior))
+    wanted = dict.fromkeys(domains_prior, share)
+    return _fixed(domains_prior, wanted, previous, round_number, "uniform policy: every cell gets the same weight")
+
+
+def proportional(
+    domains_prior: Mapping[str, float],
+    stats: Mapping[str, CellStats],  # noqa: ARG001
+    previous: Sequence[PolicyLine] | None,
+    *,
+    settings: PolicySettings,  # noqa: ARG001
+    round_number: int | None = None,
+) -> list[PolicyLine]:
+    """Gives every cell its prior weight, whatever was seen."""
+    wanted = _normalised(domains_prior)
+    return _fixed(domains_prior, wanted, previous, round_number, "proportional policy: every cell keeps its prior")
+
+
+POLICIES: dict[str, Policy] = {"frontier": update, "uniform": uniform, "proportional": proportional}
+"""Name -> policy; all have the signature of `update`."""
+
+
+def policy_named(name: str) -> Policy:
+    """Gives the policy of that name, or raises ConfigError with the nearest known one."""
+    if name not in POLICIES:
+        raise ConfigError(f"unknown policy {name!r}", hint=did_you_mean(name, POLICIES))
+    return POLICIES[name]
+
+
+def project(targets: Mapping[str, float], bounds: Mapping[str, tuple[float, float]]) -> tuple[dict[str, float], float]:
+    """Gives the weights nearest to the targets that sum to 1 inside the bounds, and the common factor they share.
+
+    Nearest in relative entropy: each weight is its target times one factor, clipped to its bounds.
+
+    Args:
+        targets: tag -> wanted weight, above 0.
+        bounds: tag -> (low, high); the lows sum to at most 1, the highs to at least 1.
+    Returns:
+        (tag -> weight, factor); the sum is 1 within 1e-12.
+    """
+
+    def total(factor: float) -> float:
+        return fsum(min(max(factor * targets[tag], low), high) for tag, (low, high) in bounds.items())
+
+    # The sum is piecewise linear in the factor: find the piece by bisection over its corners, then solve it.
+    corners = sorted({edge / targets[tag] for tag, pair in bounds.items() for edge in pair})
+    first, last = 0, len(corners) - 1
+    while last - first > 1:
+        middle = (first + last) // 2
+        first, last = (middle, last) if total(corners[middle]) <= 1.0 else (first, middle)
+    left, right = corners[first], corners[last]
+    below, above = total(left), total(right)
+    factor = left if above <= below else left + (right - left) * min(1.0, max(0.0, (1.0 - below) / (above - below)))
+    return {tag: min(max(factor * targets[tag], low), high) for tag, (low, high) in bounds.items()}, factor
+
+
+def _next_round(previous: Sequence[PolicyLine] | None) -> int:
+    return max((line.round for line in previous or ()), default=0) + 1
+
+
+def _normalised(prior: Mapping[str, float]) -> dict[str, float]:
+    if not prior or not min(prior.values()) > 0:
+        raise ConfigError("every cell needs a prior weight above 0", hint="see `weight` in the domains file")
+    total = fsum(prior.values())
+    return {tag: prior[tag] / total for tag in sorted(prior, key=natural_order)}
+
+
+def _starting_weights(
+    priors: Mapping[str, float], previous: Sequence[PolicyLine] | None, settings: PolicySettings
+) -> tuple[dict[str, float], set[str]]:
+    """Gives the weights a step is measured from, inside floor and cap, and the cells that are new.
+
+    Cells that stay share what the newcomers' priors leave, in their old proportions.
+    """
+    old = {line.tag: line.weight for line in previous or () if line.tag in priors}
+    joined = set(priors) - set(old)
+    left = 1.0 - fsum(priors[tag] for tag in joined)
+    total = fsum(old.values())
+    if not total > 0:
+        return dict(priors), joined if previous else set()
+    if not joined and len(old) == len(previous or ()) and abs(total - 1.0) < 1e-12:
+        wanted = old  # bit for bit, so that `previous` is what the last file says
+    else:
+        wanted = {tag: priors[tag] if tag in joined else old[tag] * left / total for tag in priors}
+    rails = {tag: (settings.floor * mu, settings.cap * mu) for tag, mu in priors.items()}
+    if all(low <= wanted[tag] <= high for tag, (low, high) in rails.items()):
+        return {tag: wanted[tag] for tag in priors}, joined
+    # A changed prior or floor: the bounds go before the step.
+    return project({tag: max(wanted[tag], 1e-12) for tag in priors}, rails)[0], joined
+
+
+def _observe(state: CellState, cell: CellStats, settings: PolicySettings, round_number: int) -> None:
+    """Takes one round's evidence of a cell into its state; a kind of evidence that is absent changes nothing."""
+    state.new_trials += cell.accuracy.trials
+    state.new_tokens += cell.loss.tokens
+    if cell.accuracy.trials:
+        state.successes = settings.accuracy_memory * state.successes + cell.accuracy.successes
+        state.trials = settings.accuracy_memory * state.trials + cell.accuracy.trials
+    if cell.loss.n:
+        reading, variance = cell.loss.mean, cell.loss.standard_error**2
+        if state.readings == 0:
+            state.fast = state.slow = state.first_loss = reading
+            state.variance, state.first_round = variance, round_number
+        else:
+            state.fast += settings.fast_rate * (reading - state.fast)
+            state.slow += settings.slow_rate * (reading - state.slow)
+            state.variance = settings.noise_memory * state.variance + (1 - settings.noise_memory) * variance
+        state.readings += 1
+    if not (cell.accuracy.trials or cell.loss.n):
+        return
+    drop, error = _loss_drop(state, settings)
+    has_fallen = drop > settings.progress_z * error and drop > settings.progress_share * state.fast
+    if has_fallen or (state.trials > 0 and state.mastery > settings.alive_mastery):
+        state.idle, state.stall = 0, min(1.0, settings.recovery * state.stall)
+    else:
+        state.idle += 1
+        if state.idle > settings.patience:
+            state.stall = max(settings.stall_least, settings.stall_decay * state.stall)
+
+
+def _loss_drop(state: CellState, settings: PolicySettings) -> tuple[float, float]:
+    """Gives how far the fast average of the loss lies below the slow one, and the standard error of that.
+
+    An average with rate a over independent readings has a/(2-a) of one reading's variance.
+    """
+    if state.readings < 2:
+        return 0.0, 0.0
+    fast, slow = settings.fast_rate, settings.slow_rate
+    return state.slow - state.fast, sqrt(state.variance * (fast / (2 - fast) + slow / (2 - slow)))
+
+
+def _headroom(state: CellState, settings: PolicySettings) -> float:
+    """Gives the share still to be learnt: 1 - mastery, or from the loss where a cell was never evaluated."""
+    if state.trials > 0:
+        return 1.0 - state.mastery
+    span = state.first_loss - settings.loss_floor
+    if state.readings < 2 or span <= 0:
+        return 0.5 if state.readings == 0 else 1.0
+    # Never quite 0: the target is a product, and a cell must be able to come back.
+    return min(1.0, max(1e-3, (state.fast - settings.loss_floor) / span))
+
+
+def _progress(
+    states: Mapping[str, CellState],
+    headroom: Mapping[str, float],
+    shares: Mapping[str, float],
+    settings: PolicySettings,
+) -> dict[str, float]:
+    """Gives each cell's progress: the relative fall of its loss beyond noise, per root of weight/prior, averaging 1.
+
+    Cells with fewer than two readings of the loss get the neutral 1, and so do all when none has more.
+    """
+    rates = {}
+    for tag, state in states.items():
+        if state.readings >= 2:
+            drop, error = _loss_drop(state, settings)
+            damping = sqrt(max(shares[tag], settings.min_share))
+            rates[tag] = max(0.0, drop - error) / max(state.fast, settings.min_loss) / damping
+    mean = fsum(headroom[tag] * rate for tag, rate in rates.items())
+    if not mean > 0:
+        return dict.fromkeys(states, 1.0)
+    scale = fsum(headroom[tag] for tag in rates) / mean
+    return {tag: min(settings.max_progress, rates[tag] * scale) if tag in rates else 1.0 for tag in states}
+
+
+def _gate(tag: str, states: Mapping[str, CellState], settings: PolicySettings) -> float:
+    """Gives how far the prerequisite opens a cell; 1 where there is none or it was never evaluated."""
+    below = states.get(prerequisite_of(tag) or "")
+    if below is None or below.trials == 0:
+        return 1.0
+    opening = (below.mastery - settings.gate_closed) / (settings.gate_open - settings.gate_closed)
+    return settings.gate_least + (1 - settings.gate_least) * min(1.0, max(0.0, opening))
+
+
+def _factors(
+    states: Mapping[str, CellState],
+    base: Mapping[str, float],
+    priors: Mapping[str, float],
+    settings: PolicySettings,
+) -> dict[str, dict[str, float]]:
+    """Gives the factors whose product is each cell's target.
+
+    With U = headroom * progress * gate * stall the target is (1 - exploration) * U / sum(U) + exploration * prior.
+    `share` is the first term's common factor; `reserve` is what the second multiplies it by.
+    """
+    headroom = {tag: _headroom(state, settings) for tag, state in states.items()}
+    shares = {tag: base[tag] / priors[tag] for tag in states}
+    progress = _progress(states, headroom, shares, settings)
+    factors = {
+        tag: {
+            "headroom": headroom[tag],
+            # Above 0 whatever the settings: the target is a product, and a cell must be able to come back.
+            "progress": max(1e-3, settings.base_progress + progress[tag]),
+            "gate": _gate(tag, states, settings),
+            "stall": states[tag].stall,
+        }
+        for tag in states
+    }
+    utility = {tag: prod(parts.values()) for tag, parts in factors.items()}
+    share = (1 - settings.exploration) / fsum(utility.values())
+    for tag, parts in factors.items():
+        parts["share"] = share
+        parts["reserve"] = 1 + settings.exploration * priors[tag] / (share * utility[tag])
+    return factors
+
+
+def _has_enough(state: CellState, settings: PolicySettings) -> bool:
+    if state.trials > 0:
+        return state.new_trials >= max(1, settings.min_trials)
+    return state.readings > 0 and state.new_tokens >= settings.min_tokens
+
+
+def _bounds(base: float, prior: float, settings: PolicySettings, *, is_held: bool) -> tuple[float, float]:
+    if is_held:
+        return base, base
+    return max(settings.floor * prior, base / settings.step), min(settings.cap * prior, base * settings.step)
+
+
+def _limits(weight: float, base: float, prior: float, settings: PolicySettings, *, is_held: bool) -> tuple[str, ...]:
+    """Names the rails that hold a weight."""
+    if is_held:
+        return ("no data",)
+    low, high = _bounds(base, prior, settings, is_held=False)
+    if low < weight < high:
+        return ()
+    if weight <= low:
+        return ("floor",) if low == settings.floor * prior else ("step",)
+    return ("cap",) if high == settings.cap * prior else ("step",)
+
+
+def _evidence(
+    cell: CellStats, states: Mapping[str, CellState], tag: str, computed: Mapping[str, float]
+) -> dict[str, Any]:
+    """Gives the figures behind a line: counts and interval of the round, discounted mastery, loss, errors."""
+    state = states[tag]
+    evidence: dict[str, Any] = dict(computed)
+    if cell.accuracy.trials:
+        low, high = wilson_interval(cell.accuracy.successes, cell.accuracy.trials)
+        evidence["accuracy"] = {
+            "value": cell.accuracy.rate,
+            "low": low,
+            "high": high,
+            "successes": cell.accuracy.successes,
+            "trials": cell.accuracy.trials,
+        }
+    if state.trials > 0:
+        evidence["mastery"] = state.mastery
+        evidence["effective_trials"] = state.trials
+    if cell.loss.n:
+        evidence["loss"] = {
+            "value": cell.loss.mean,
+            "standard_error": cell.loss.standard_error,
+            "num_examples": cell.loss.n,
+            "tokens": cell.loss.tokens,
+            "first": state.first_loss,
+            "first_round": state.first_round,
+            "readings": state.readings,
+        }
+    below = prerequisite_of(tag)
+    if below is not None and below in states and states[below].trials > 0:
+        evidence["prerequisite"] = {"tag": below, "mastery": states[below].mastery}
+    if cell.errors:
+        evidence["errors"] = dict(sorted(cell.errors.items(), key=lambda item: (-item[1], item[0])))
+    return evidence
+
+
+def _fixed(
+    domains_prior: Mapping[str, float],
+    wanted: Mapping[str, float],
+    previous: Sequence[PolicyLine] | None,
+    round_number: int | None,
+    reason: str,
+) -> list[PolicyLine]:
+    priors = _normalised(domains_prior)
+    before = {line.tag: line.weight for line in previous or ()}
+    number = _next_round(previous) if round_number is None else round_number
+    return [
+        PolicyLine(
+            tag=tag,
+            weight=wanted[tag],
+            previous=before.get(tag, prior),
+            prior=prior,
+            reason=reason,
+            round=number,
+            factors={"prior": prior, "policy": wanted[tag] / prior},
+            evidence={"target": wanted[tag]},
+        )
+        for tag, prior in priors.items()
+    ]

@@ -1,0 +1,73 @@
+"""The one function of `frontier reweight`: telemetry and the last policy in, the next policy's records out.
+
+Works round by round, so that one file with three rounds gives what three calls with one round each give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from curriculum.cells import CellStats, cells_by_round
+from curriculum.ingest import read_telemetry
+from curriculum.policy import policy_named
+from curriculum.settings import PolicySettings
+from frontier_core.allocation import PolicyLine, read_policy
+from frontier_core.domains import Domain, prior_weights
+from frontier_core.errors import DataError
+from frontier_core.records import Record
+
+
+def reweight(
+    telemetry: Path | str,
+    domains: Sequence[Domain],
+    previous: Path | None = None,
+    *,
+    policy: str = "frontier",
+    settings: PolicySettings | None = None,
+) -> list[Record]:
+    """Gives the next policy as records of schema policy_v1, one per cell of `domains`.
+
+    Args:
+        telemetry: a telemetry file, "-" for a pipe. Rounds the previous policy has seen already are passed over; the
+            others are taken in order. Lines without a round count to the latest round there is.
+        domains: the cells and their priors.
+        previous: the last policy file; None starts from the priors.
+        policy: a name of `curriculum.policy.POLICIES`.
+        settings: numbers of the policy; the measured ones by default.
+    Raises:
+        DataError: a line of either file can't be used, or nothing in the telemetry is new to the previous policy.
+        ConfigError: unknown policy, a setting or prior out of range.
+        UsageError: no such file.
+    """
+    rule = policy_named(policy)
+    settings = settings or PolicySettings()
+    lines: list[PolicyLine] | None = read_policy(previous) if previous is not None else None
+    seen = max((line.round for line in lines or ()), default=0)
+    rounds = cells_by_round(read_telemetry(telemetry), default_round=seen)
+    fresh = {number: cells for number, cells in rounds.items() if number >= seen or lines is None}
+    priors = prior_weights(domains)
+    if not fresh:
+        raise DataError(
+            f"holds rounds up to {max(rounds)}; the previous policy counts them already and is for round {seen}",
+            path=str(telemetry),
+            code="old_telemetry",
+            hint="ingest the newer run, or set `round` in its config, or leave --prev out",
+        )
+    _check_known(fresh, priors, telemetry)
+    for number in sorted(fresh):
+        lines = rule(priors, fresh[number], lines, settings=settings, round_number=number + 1)
+    return [line.to_record() for line in lines or ()]
+
+
+def _check_known(rounds: dict[int, dict[str, CellStats]], priors: dict[str, float], telemetry: Path | str) -> None:
+    """Refuses telemetry that says nothing about any cell: weights can't be drawn from it."""
+    tags = {tag for cells in rounds.values() for tag in cells}
+    if not tags & set(priors):
+        shown = ", ".join(sorted(tags)[:3])
+        raise DataError(
+            f"no line is about a cell of the domains (it has: {shown})",
+            path=str(telemetry),
+            code="unknown_tags",
+            hint=f"cells look like: {next(iter(priors))}",
+        )

@@ -1,0 +1,152 @@
+"""For each command: what it says of input that can't be read. Exit code, one line, place, no traceback, no leftovers."""
+
+import json
+
+import pytest
+
+PREFIX = "🤔🤔🤔🤔\n"
+META = {"skill": "binary", "level": 1, "generator_id": "procedural.binary", "generator_version": "1.0.0", "seed": 1, "index": 0}
+GOOD = json.dumps(
+    {
+        "messages": [{"role": "user", "content": "What is 7 + 5?"}, {"role": "assistant", "content": PREFIX + "12"}],
+        "metadata": META,
+    }
+).encode()
+ROLE = GOOD.replace(b'"user"', b'"usr"')
+
+CASES = {
+    "missing": (None, 2, "in.jsonl: no such file"),
+    "empty": (b"", 4, "in.jsonl: is empty"),
+    "truncated": (GOOD + b"\n" + GOOD[:40], 4, "in.jsonl:2: the line is cut off"),
+    "no_object": (GOOD + b"\n[1]\n", 4, "in.jsonl:2: the row is an array, not a JSON object"),
+    "utf8": (GOOD + b'\n{"a":"\xff"}\n', 4, "in.jsonl:2: invalid UTF-8 at byte 7 of the line"),
+    "utf16": (GOOD.decode().encode("utf-16"), 4, "in.jsonl: is UTF-16"),
+}
+READERS = {
+    "synth format in.jsonl -o out.jsonl": 4,
+    "synth replay in.jsonl -o out.jsonl": 4,
+    "train in.jsonl --model model -o out": 4,
+    "telemetry ingest in.jsonl -o out.jsonl": 4,
+    "reweight in.jsonl -o out.jsonl": 4,
+    "synth gen -n 3 --policy in.jsonl -o out.jsonl": 4,
+    "compare in.jsonl": 4,
+}
+JUDGES = ("synth verify in.jsonl -o out.jsonl", "validate in.jsonl -o out.jsonl")
+
+
+def write(tmp_path, data):
+    if data is not None:
+        (tmp_path / "in.jsonl").write_bytes(data)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("line", READERS)
+def test_a_command_that_needs_every_line_stops_at_the_bad_one(run, tmp_path, tiny_model, line, case):
+    data, code, says = CASES[case]
+    write(tmp_path, data)
+    (tmp_path / "model").symlink_to(tiny_model)
+    done = run(line)
+    own_reason = line.startswith(("telemetry", "reweight", "compare", "synth gen")) and case in (
+        "truncated",
+        "no_object",
+        "utf8",
+    )
+    assert done.code == code
+    assert done.error.startswith("error: in.jsonl:1" if own_reason else f"error: {says}") or says in done.error
+    assert "Traceback" not in done.err
+    assert done.out == ""
+    assert not (tmp_path / "out.jsonl").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("case", ["missing", "empty", "utf16"])
+@pytest.mark.parametrize("line", JUDGES)
+def test_a_judge_refuses_a_file_it_can_not_read_at_all(run, tmp_path, line, case):
+    data, code, says = CASES[case]
+    write(tmp_path, data)
+    done = run(line)
+    assert (done.code, done.error.startswith(f"error: {says}")) == (code, True)
+    assert not (tmp_path / "out.jsonl").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("bad", "code", "pointer"),
+    [
+        (GOOD[:40], "truncated_line", ""),
+        (b"[1]\n", "not_an_object", ""),
+        (b'{"a":"\xff"}\n', "invalid_utf8", ""),
+        (ROLE + b"\n", "wrong_role", "/messages/0/role"),
+    ],
+)
+@pytest.mark.parametrize("line", JUDGES)
+def test_a_judge_keeps_each_bad_line_and_goes_on(run, tmp_path, line, bad, code, pointer):
+    write(tmp_path, GOOD + b"\n" + bad)
+    done = run(line)
+    assert done.code == 1
+    assert "rejected 1" in done.err
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 1
+    (reject,) = map(json.loads, (tmp_path / "out.rejects.jsonl").read_text().splitlines())
+    assert (reject["path"], reject["line"], reject["code"], reject["pointer"]) == ("in.jsonl", 2, code, pointer)
+    if "raw" in reject:
+        assert reject["raw"] == bad.decode().rstrip("\n")
+    else:
+        import base64
+
+        assert base64.b64decode(reject["raw_base64"]) == bad.rstrip(b"\n")
+    meta = json.loads((tmp_path / "out.jsonl.meta.json").read_text())
+    assert (meta["data"]["num_records"], meta["rejects"]) == (1, {code: 1})
+
+
+def test_validate_says_place_reason_and_remedy_in_one_line(run, tmp_path):
+    write(tmp_path, ROLE + b"\n")
+    done = run("validate in.jsonl")
+    assert done.err.splitlines()[0] == (
+        'in.jsonl:1 /messages/0/role: "usr" is not one of "system", "user" or "assistant" [wrong_role]'
+        " (roles are system, user and assistant, in lower case)"
+    )
+    assert (done.code, done.out) == (1, "")
+
+
+@pytest.mark.parametrize("line", ["synth format in.jsonl -o out.jsonl", "train in.jsonl --model model -o out"])
+def test_a_wrong_role_stops_what_can_not_go_on(run, tmp_path, tiny_model, line):
+    write(tmp_path, GOOD + b"\n" + ROLE + b"\n")
+    (tmp_path / "model").symlink_to(tiny_model)
+    done = run(line)
+    assert done.code == 4
+    assert done.error.startswith("error: in.jsonl:2 /messages/0/role: ")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize("line", ["eval nope", "deploy nope --to t", "serve nope", "lineage show nope", "report nope"])
+def test_a_missing_folder_is_a_usage_error(run, line):
+    done = run(line)
+    assert (done.code, done.out) == (2, "")
+    assert "nope" in done.error
+
+
+def test_rejects_beyond_max_rejects_only(run, tmp_path):
+    write(tmp_path, GOOD + b"\n" + ROLE + b"\n")
+    assert run("validate in.jsonl -o out.jsonl --max-rejects 1").code == 0
+    assert run("validate in.jsonl -o out.jsonl --max-rejects 50%").code == 0
+    assert run("validate in.jsonl -o out.jsonl --max-rejects 49%").code == 1
+    assert run("validate in.jsonl -o out.jsonl --max-rejects many").code == 2
+
+
+def test_validate_json_is_one_report_on_stdout(run, tmp_path):
+    write(tmp_path, GOOD + b"\n" + ROLE + b"\n")
+    report = json.loads(run("validate --file in.jsonl --json").out)
+    assert (report["num_records"], report["num_accepted"], report["rejects"]) == (2, 1, {"wrong_role": 1})
+    assert report["findings"][0]["line"] == 2
+
+
+def test_lines_of_foreign_spelling_pass_byte_for_byte(run, tmp_path):
+    line = GOOD[:-2] + b', "own": 1.50e3, "n": ' + str(2**70).encode() + b"}}"
+    write(tmp_path, line + b"\n")
+    assert run("validate in.jsonl").out.encode() == line + b"\n"
+
+
+def test_input_and_output_must_differ(run, tmp_path):
+    write(tmp_path, GOOD + b"\n")
+    done = run("validate in.jsonl -o in.jsonl")
+    assert (done.code, done.error) == (2, "error: in.jsonl: is both input and output")

@@ -1,0 +1,113 @@
+import pytest
+
+from frontier_core.atomic import commit_dir
+from frontier_core.errors import DataError, UsageError
+from frontier_core.jsonl import Output, write_records
+from frontier_core.lineage import Tally, chain, digest_of, mark, read_sidecar, sidecar_path, write_sidecar
+
+
+def made(path, records, **about):
+    with Output(path) as output:
+        for record in records:
+            output.write(record)
+    write_sidecar(path, output=output, argv=["frontier", "test"], **about)
+    return path
+
+
+@pytest.fixture
+def three(tmp_path):
+    first = made(tmp_path / "a.jsonl", [{"a": 1}], stage="synth gen", seed=7)
+    second = made(tmp_path / "b.jsonl", [{"b": 1}], stage="synth verify", inputs=[first])
+    return first, second, made(tmp_path / "c.jsonl", [{"c": 1}], stage="validate", inputs=[second, "-"])
+
+
+def test_a_sidecar_says_what_made_the_file_and_from_what(three):
+    meta = read_sidecar(three[2])
+    assert {key: meta[key] for key in ("schema", "stage", "command", "seed", "inputs")} == {
+        "schema": "frontier_meta_v1",
+        "stage": "validate",
+        "command": ["frontier", "test"],
+        "seed": None,
+        "inputs": [
+            {
+                "path": "b.jsonl",
+                "sha256": digest_of(three[1]),
+                "meta_sha256": digest_of(sidecar_path(three[1])),
+            }
+        ],
+    }
+    assert meta["data"] == {"path": "c.jsonl", "sha256": digest_of(three[2]), "bytes": 8, "num_records": 1}
+
+
+def test_the_chain_goes_back_to_the_seed(three):
+    links = list(chain(three[2]))
+    assert [(link.path.name, link.depth, link.status) for link in links] == [
+        ("c.jsonl", 0, "ok"),
+        ("b.jsonl", 1, "ok"),
+        ("a.jsonl", 2, "ok"),
+    ]
+    assert links[-1].meta["seed"] == 7
+
+
+def test_one_changed_byte_and_a_missing_file_are_found(three):
+    three[1].write_bytes(b'{"b":2}\n')
+    three[0].unlink()
+    assert [(link.path.name, link.status) for link in chain(three[2])] == [
+        ("c.jsonl", "ok"),
+        ("b.jsonl", "changed"),
+        ("a.jsonl", "missing"),
+    ]
+
+
+def test_a_rewritten_input_with_its_own_sidecar_still_counts_as_changed(three):
+    made(three[1], [{"b": 2}], stage="synth verify", inputs=[three[0]])
+    assert [link.status for link in chain(three[2])] == ["ok", "changed", "ok"]
+
+
+def test_a_file_without_a_sidecar_is_a_source(tmp_path):
+    write_records(tmp_path / "x.jsonl", [{"a": 1}])
+    assert [link.status for link in chain(tmp_path / "x.jsonl")] == ["source"]
+
+
+def test_a_tree_can_be_moved(three, tmp_path):
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for path in list(tmp_path.glob("*.json*")):
+        path.rename(moved / path.name)
+    assert [link.status for link in chain(moved / "c.jsonl")] == ["ok", "ok", "ok"]
+
+
+def test_a_folder_has_one_digest_over_names_and_bytes(tmp_path):
+    for name in ("one", "two"):
+        folder = tmp_path / f".{name}"
+        (folder / "sub").mkdir(parents=True)
+        (folder / "sub" / "x").write_bytes(b"1")
+        (folder / "y").write_bytes(b"2")
+        commit_dir(folder, tmp_path / name)
+    assert digest_of(tmp_path / "one") == digest_of(tmp_path / "two")
+    (tmp_path / "two" / "y").rename(tmp_path / "two" / "z")
+    assert digest_of(tmp_path / "one") != digest_of(tmp_path / "two")
+
+
+def test_the_tally_counts_tags_marks_and_rejects():
+    tally = Tally()
+    record = {"metadata": {"skill": "binary", "level": 2, "lineage": ["gen:binary@1.0.0"]}}
+    tally.add(mark(record, "verify:x@1"))
+    tally.add(mark(record, "verify:x@1"))
+    tally.reject("wrong_file")
+    assert dict(tally.tags) == {"skill=binary,level=2": 2}
+    assert dict(tally.marks) == {"gen:binary@1.0.0": 2, "verify:x@1": 2}
+    assert tally.num_rejected == 1
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"schema": "other"}'])
+def test_a_broken_sidecar_is_named(tmp_path, text):
+    write_records(tmp_path / "x.jsonl", [{"a": 1}])
+    sidecar_path(tmp_path / "x.jsonl").write_text(text)
+    with pytest.raises(DataError, match=r"x.jsonl.meta.json: the sidecar is not"):
+        read_sidecar(tmp_path / "x.jsonl")
+
+
+def test_no_such_file_is_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match="no such file"):
+        list(chain(tmp_path / "x.jsonl"))

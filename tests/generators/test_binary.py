@@ -1,0 +1,43 @@
+import re
+
+import pytest
+
+from generators.procedural.binary import GENERATOR, RANGES
+
+
+@pytest.mark.parametrize(("level", "low", "high"), [(1, 1, 10), (2, 11, 50), (7, 10_001, 100_000)])
+def test_numbers_come_from_the_range_of_the_level(level, low, high):
+    assert RANGES[level] == (low, high)
+    for index in range(300):
+        record = GENERATOR.sample(3, index, level)
+        if record["metadata"]["scenario"] in ("add", "subtract", "compare", "to_binary", "increment"):
+            numbers = [int(n) for n in re.findall(r"[0-9]+", record["messages"][0]["content"])]
+            assert all(low <= number <= high for number in numbers)
+
+
+def test_capacity_of_level_one_is_counted_by_hand():
+    # add 100, subtract 55, multiply 100, compare 2*90, to and from binary 10 each, before and after 20
+    assert GENERATOR.capacity(1) == 475
+
+
+def test_all_seven_scenarios_occur_with_their_wording():
+    questions = {}
+    for index in range(400):
+        record = GENERATOR.sample(8, index, 1)
+        questions.setdefault(record["metadata"]["scenario"], record["messages"][0]["content"])
+    shapes = {name: re.sub(r"[0-9]+", "N", question) for name, question in questions.items()}
+    assert shapes.pop("compare") in ("Which is larger, N or N?", "Which is smaller, N or N?")
+    assert shapes.pop("increment") in ("What comes after N?", "What comes before N?")
+    assert shapes == {
+        "add": "What is N + N?",
+        "subtract": "What is N - N?",
+        "multiply": "What is N * N?",
+        "to_binary": "Write N in binary.",
+        "from_binary": "Write binary N in decimal.",
+    }
+
+
+def test_a_difference_is_never_negative():
+    for index in range(500):
+        record = GENERATOR.sample(4, index, 2)
+        assert "-" not in record["messages"][1]["content"]

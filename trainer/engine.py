@@ -1,0 +1,284 @@
+"""The one training executor: `TrainerEngine.run_job(config) -> TrainingResult` is the only way a model is trained here.
+
+It checks the data before it loads a model, resumes an interrupted run from its newest whole checkpoint as if nothing
+had happened, and leaves telemetry, the resolved config and the result beside the checkpoints. It prints nothing. The
+loop itself is trainer/hf_trainer.py; when and where a run happens is frontier_ops' business.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from frontier_core.atomic import explain_os_error, write_bytes
+from frontier_core.errors import ConfigError, DataError, FrontierError
+from frontier_core.events import EventSink
+from frontier_core.jsonl import read_rows
+from frontier_core.lineage import digest_of
+from frontier_core.profiles import profile_named
+from frontier_core.version import __version__
+from trainer.chat_template import apply_profile
+from trainer.checkpoints import drop_run, drop_temp, newest_committed, resolve_model, run_lock, step_of
+from trainer.config import TrainerConfig, TrainingResult
+from trainer.data import Example, TrainingData, read_training_data, tokenize
+from trainer.runtime import StopRequest, quiet, seeded
+
+if TYPE_CHECKING:
+    from trainer.hf_trainer import FrontierTrainer, Monitor, StatusWriter
+
+EVENTS, RESULT, RESOLVED = "events.jsonl", "result.json", "config.resolved.json"
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """What one call of run_job knows: the run's parts as they come to be."""
+
+    config: TrainerConfig
+    run_dir: Path
+    data: TrainingData
+    model_dir: Path
+    notes: list[str]
+    checkpoint: Path | None = None
+    num_dropped: int = 0
+    is_template_replaced: bool = False
+    num_steps: int = 0
+
+
+class TrainerEngine:
+    """Executes training jobs, one at a time.
+
+    Args:
+        status_writer: called after every step with (step, total, loss, supervised tokens per second); None is silent.
+    """
+
+    def __init__(self, status_writer: StatusWriter | None = None) -> None:
+        self._status_writer = status_writer
+
+    def run_job(
+        self,
+        config: TrainerConfig,
+        config_dict: dict[str, Any] | None = None,
+        monitors: Sequence[Monitor] | None = None,
+        callbacks: Sequence[Any] | None = None,
+    ) -> TrainingResult:
+        """Trains to the end, resuming what an earlier call with the same config began; a finished run is left alone.
+
+        Args:
+            config: the run.
+            config_dict: where each setting came from (key -> origin), kept beside the resolved config.
+            monitors: called with the telemetry lines of each logging window.
+            callbacks: further transformers TrainerCallbacks.
+        Returns:
+            The result, also in RUN_DIR/result.json. A loss that is no number gives `success` False.
+        Raises:
+            DataError: a training record is unfit; nothing was loaded or written.
+            ConfigError: the model folder holds no model, or the output folder holds another run.
+            UsageError: no such file or folder, or another process trains into the output folder.
+            KeyboardInterrupt: SIGINT, after a checkpoint was left; SIGTERM is delivered again in the same way.
+        Side effects: writes into config.output_dir only.
+        """
+        notes: list[str] = []
+        model_dir = resolve_model(config.model_dir, notes)
+        data = read_training_data(config.train_files, profile_named(config.profile))
+        run_dir = Path(config.output_dir)
+        try:
+            run_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise explain_os_error(error, run_dir) from error
+        run = _Run(config=config, run_dir=run_dir, data=data, model_dir=model_dir, notes=notes + data.notes)
+        stop = StopRequest()
+        with run_lock(run_dir):
+            drop_temp(run_dir)
+            finished = _begin(run, config_dict or {})
+            if finished is not None:
+                return finished
+            with stop, quiet(), seeded(config.seed, config.num_threads):
+                result = self._train(run, stop, monitors or (), callbacks or ())
+            if stop.signal is None or result.summary["status"] == "finished":
+                write_bytes(run_dir / RESULT, _pretty(result.to_mapping()))
+        stop.raise_again()
+        return result
+
+    def _train(
+        self, run: _Run, stop: StopRequest, monitors: Sequence[Monitor], callbacks: Iterable[Any]
+    ) -> TrainingResult:
+        from trainer.hf_trainer import Diverged, FrontierTrainer, Schedule
+
+        started = time.monotonic()
+        tokenizer, examples = _prepare(run)
+        resumed_from = step_of(run.checkpoint) if run.checkpoint else 0
+        sink = EventSink(run.run_dir / EVENTS)
+        schedule = Schedule(run.config, stop, self._status_writer)
+        trainer = FrontierTrainer(
+            _load_model(run.checkpoint or run.model_dir),
+            tokenizer,
+            examples,
+            config=run.config,
+            num_steps=run.num_steps,
+            sink=sink,
+            monitors=monitors,
+        )
+        schedule.trainer = trainer
+        for callback in (*callbacks, schedule):
+            trainer.add_callback(callback)
+        error: FrontierError | None = None
+        try:
+            trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
+        except Diverged as diverged:
+            error = diverged
+        except KeyboardInterrupt:
+            # Raised between two steps (by a callback) the state is whole and worth keeping; inside one it is not.
+            if trainer.is_between_steps and not stop.is_hasty and trainer.state.global_step > resumed_from:
+                trainer.save_now()
+            raise
+        finally:
+            trainer.close()
+            sink.close()
+        return _result(run, trainer, error, started=started, resumed_from=resumed_from, num_examples=len(examples))
+
+
+def _begin(run: _Run, origins: dict[str, Any]) -> TrainingResult | None:
+    """Compares the run with what its folder holds: gives its result when it is finished, else readies the folder.
+
+    Raises:
+        ConfigError: the folder holds a run of another config, model or data and `on_change` is "refuse".
+    """
+    identity = run.config.decisive() | {"model": digest_of(run.model_dir), "data": run.data.sha}
+    resolved = {
+        "config": run.config.to_mapping(),
+        "identity": identity,
+        "origins": origins,
+        "code_version": __version__,
+    }
+    path = run.run_dir / RESOLVED
+    old = _read_json(path) if path.exists() else None
+    if old is not None and old.get("identity") != identity:
+        if run.config.on_change == "refuse":
+            before = old.get("identity") or {}
+            changed = sorted(key for key in {*before, *identity} if before.get(key) != identity.get(key))
+            raise ConfigError(
+                f"{run.run_dir}: holds a run with another {', '.join(changed)}",
+                hint="choose another -o, or set on_change to restart",
+            )
+        run.notes.append(f"{run.run_dir}: an earlier run of another config, model or data was removed")
+        drop_run(run.run_dir)
+    elif old is None and (newest_committed(run.run_dir) or (run.run_dir / EVENTS).exists()):
+        raise ConfigError(f"{run.run_dir}: holds a run without its {RESOLVED}", hint="choose another -o")
+    run.checkpoint = newest_committed(run.run_dir, run.notes)
+    result_path = run.run_dir / RESULT
+    if run.checkpoint is not None and result_path.exists():
+        stored = _read_json(result_path)
+        if stored.get("success") and stored.get("global_step") == step_of(run.checkpoint):
+            earlier = TrainingResult.from_mapping(stored)
+            earlier.summary.update(status="already finished", notes=run.notes)
+            return earlier
+    result_path.unlink(missing_ok=True)
+    write_bytes(path, _pretty(resolved))
+    _cut_events(run.run_dir / EVENTS, step_of(run.checkpoint) if run.checkpoint else 0)
+    return None
+
+
+def _cut_events(path: Path, step: int) -> None:
+    """Drops telemetry of steps that will be run again, so that no example is counted twice."""
+    if not path.exists():
+        return
+    kept: list[bytes] = []
+    if step and path.stat().st_size:
+        kept = [row.raw for row in read_rows(path) if row.problem is None and row.record.get("step_to", 0) <= step]
+    write_bytes(path, b"".join(line + b"\n" for line in kept))
+
+
+def _prepare(run: _Run) -> tuple[Any, list[Example]]:
+    """Gives tokenizer and examples, and counts the steps; all that can be wrong with the data is said here."""
+    config = run.config
+    tokenizer = _load_tokenizer(run.model_dir)
+    run.is_template_replaced = apply_profile(tokenizer, profile_named(config.profile))
+    examples, run.num_dropped = tokenize(
+        tokenizer, run.data.samples, config.max_length_tokens, too_long=config.too_long
+    )
+    if run.num_dropped:
+        longest = config.max_length_tokens
+        run.notes.append(f"{run.num_dropped} of {len(run.data.samples)} records dropped: over {longest} tokens")
+    run.num_steps = config.max_steps or max(1, ceil(config.num_epochs * len(examples) / config.batch_size))
+    return tokenizer, examples
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder}: the tokenizer can't be loaded: {_first_line(error)}") from error
+
+
+def _load_model(folder: Path) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype="float32")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder}: the model can't be loaded: {_first_line(error)}") from error
+    model.config.use_cache = False
+    return model
+
+
+def _result(
+    run: _Run,
+    trainer: FrontierTrainer,
+    error: FrontierError | None,
+    *,
+    started: float,
+    resumed_from: int,
+    num_examples: int,
+) -> TrainingResult:
+    step = trainer.state.global_step
+    runtime = time.monotonic() - started
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    checkpoint = newest_committed(run.run_dir)
+    is_whole = error is None and step >= run.num_steps
+    summary = {
+        "status": "finished" if is_whole else "diverged" if error else "stopped",
+        "num_steps": run.num_steps,
+        "resumed_from_step": resumed_from,
+        "num_examples": num_examples,
+        "num_dropped_too_long": run.num_dropped,
+        "num_parameters": sum(weight.numel() for weight in trainer.model.parameters()),
+        "num_supervised_tokens": trainer.tokens_done,
+        "tokens_per_s": round(trainer.tokens_done / max(runtime, 1e-9), 1),
+        "is_template_replaced": run.is_template_replaced,
+        "notes": run.notes,
+    }
+    return TrainingResult(
+        success=is_whole,
+        global_step=step,
+        runtime_sec=round(runtime, 3),
+        last_checkpoint_path=str(checkpoint) if checkpoint else None,
+        final_loss=float(losses[-1]) if losses else float("nan"),
+        summary=summary,
+        error_message=f"{error.message}; {error.hint}" if error else None,
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = orjson.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError("not valid JSON", path=str(path), code="invalid_json", hint=f"remove {path}") from error
+    if not isinstance(value, dict):
+        raise DataError("not a JSON object", path=str(path), code="not_an_object", hint=f"remove {path}")
+    return value
+
+
+def _pretty(value: dict[str, Any]) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

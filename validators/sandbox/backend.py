@@ -1,0 +1,236 @@
+"""What every sandbox offers, and how one is chosen: by a self-test, a plan that tries to escape and must fail.
+
+A sandbox runs one plan per call in a world of its own. Backends: `docker-run` (docker_run.py, a hardened container per
+plan) and `native-ns` (native.py, kernel namespaces alone). Which is better for whom: docs/records.md, "Verdicts".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from frontier_core.errors import ConfigError, EnvironmentMissing, SandboxError
+from frontier_core.nearest import did_you_mean
+
+Note = Callable[[str], None]
+Json = dict[str, Any]
+
+MIB = 1 << 20
+BACKENDS = ("docker-run", "native-ns")
+STATUSES = ("ok", "nonzero", "timeout", "oom", "output_limit", "disk_limit", "forbidden", "sandbox_error")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one plan may use; each is enforced, and what happens past it is a status.
+
+    `timeout_s` wall time of all steps (timeout); `memory_bytes` of all processes together (oom); `max_processes` (forks
+    fail); `disk_bytes` of everything written (disk_limit); `output_bytes` of stdout and of stderr (output_limit).
+    """
+
+    timeout_s: float = 10.0
+    memory_bytes: int = 512 * MIB
+    max_processes: int = 128
+    disk_bytes: int = 64 * MIB
+    output_bytes: int = MIB
+
+    def __post_init__(self) -> None:
+        floors: dict[str, float] = {
+            "timeout_s": 0.1,
+            "memory_bytes": 32 * MIB,
+            "max_processes": 8,
+            "disk_bytes": MIB,
+            "output_bytes": 1,
+        }
+        for name, floor in floors.items():
+            if getattr(self, name) < floor:
+                raise ConfigError(f"sandbox limit {name} is {getattr(self, name)}", hint=f"at least {floor}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one plan.
+
+    `status` is one of STATUSES. `stdout` and `stderr`: {text (capped), bytes, truncated, sha256}. `changes`: the first
+    1000 paths that differ from the baseline, `num_changes` all of them. `findings`: where the world is not as expected
+    ({code, message, pointer, remedy}); only looked for when status is ok. For sandbox_error `failure` names the kind
+    (bad_fixture, bad_expect, missing_tool, or the sandbox's own) and `reason` says it in words.
+    """
+
+    status: str
+    backend: str
+    exit_code: int = 0
+    wall_s: float = 0.0
+    steps: tuple[Json, ...] = ()
+    stdout: Json = field(default_factory=dict)
+    stderr: Json = field(default_factory=dict)
+    changes: tuple[Json, ...] = ()
+    num_changes: int = 0
+    processes_left: int = 0
+    findings: tuple[Json, ...] = ()
+    failure: str = ""
+    reason: str = ""
+
+    @classmethod
+    def from_json(cls, answer: Json, backend: str) -> Outcome:
+        """Reads the runner's answer.
+
+        Raises:
+            SandboxError: it is not in the runner's form.
+        """
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in answer.items()
+        }
+        try:
+            outcome = cls(**values, backend=backend)
+        except TypeError as error:
+            raise SandboxError(f"the sandbox answered in an unknown form: {error}") from error
+        if outcome.status not in STATUSES:
+            raise SandboxError(f"the sandbox answered with the unknown status {outcome.status!r}")
+        return outcome
+
+
+class Sandbox(Protocol):
+    """Runs plans, each in a world of its own. Safe to call from many threads at once."""
+
+    name: str
+
+    def describe(self) -> Json:
+        """Gives what a sidecar should keep: backend, where its tools come from, limits."""
+        ...
+
+    def run(self, job: Json) -> Outcome:
+        """Runs one plan; the sandbox's own failure is retried once and then a status, never an exception.
+
+        Args:
+            job: {commands: [str], fixture?, expect?, tools?: [command the plan needs]}, as docs/records.md says.
+        """
+        ...
+
+    def close(self) -> None:
+        """Ends every plan that still runs; run() then answers sandbox_error."""
+        ...
+
+
+def open_sandbox(name: str = "auto", *, limits: Limits | None = None, on_note: Note | None = None) -> Sandbox:
+    """Gives a sandbox that has just proved itself.
+
+    Args:
+        name: a backend, or "auto": docker-run where a daemon answers, else native-ns.
+        limits: what one plan may use; the defaults of Limits when None.
+        on_note: gets remarks for people ("building the image ...", why a backend was passed over).
+    Raises:
+        ConfigError: there is no such backend.
+        EnvironmentMissing: it (with "auto": none) works here; says what is missing and what to install.
+    """
+    if name != "auto" and name not in BACKENDS:
+        raise ConfigError(f"unknown sandbox {name!r}", hint=did_you_mean(name, ["auto", *BACKENDS]))
+    note: Note = on_note or _drop
+    problems: list[EnvironmentMissing] = []
+    for backend in BACKENDS if name == "auto" else (name,):
+        try:
+            return _open_one(backend, limits or Limits(), note)
+        except EnvironmentMissing as error:
+            problems.append(error)
+            if name == "auto" and backend != BACKENDS[-1]:
+                note(f"{backend} passed over: {error.message}")
+    message = "; ".join(f"{problem.message}" for problem in problems)
+    hint = "; or: ".join(problem.hint for problem in problems if problem.hint)
+    raise EnvironmentMissing(f"no sandbox to run plans in: {message}", hint=hint)
+
+
+def _drop(_text: str) -> None:
+    """Takes a remark nobody asked for."""
+
+
+def _open_one(backend: str, limits: Limits, note: Note) -> Sandbox:
+    sandbox: Sandbox
+    if backend == "docker-run":
+        from validators.sandbox.docker_run import DockerSandbox
+
+        sandbox = DockerSandbox(limits, note)
+    else:
+        from validators.sandbox.native import NativeSandbox
+
+        sandbox = NativeSandbox(limits)
+    failures = self_test(sandbox)
+    if failures:
+        sandbox.close()
+        raise EnvironmentMissing(f"{backend} failed its self-test: {'; '.join(failures)}", hint=sandbox_hint(backend))
+    return sandbox
+
+
+def sandbox_hint(backend: str) -> str:
+    """Says what to do when a backend does not work on this machine."""
+    if backend == "docker-run":
+        return "see `docker info`"
+    return (
+        "allow user namespaces: sysctl -w user.max_user_namespaces=10000 "
+        "(Ubuntu: kernel.apparmor_restrict_unprivileged_userns=0; in a container: --security-opt seccomp=unconfined "
+        "--security-opt systempaths=unconfined)"
+    )
+
+
+# One line per probe, "name=answer"; each answer is known beforehand and a sandbox that lets anything through differs.
+_PROBES = r"""
+say() { printf '%s=%s\n' "$1" "$2"; }
+can() { if eval "$2" >/dev/null 2>&1; then say "$1" yes; else say "$1" no; fi; }
+say uid "$(id -u)"
+say homes "$(cd /home && echo *)"
+can root_home 'ls /root'
+can shadow 'cat /etc/shadow'
+can docker_socket 'ls /var/run/docker.sock || ls /run/docker.sock'
+can write_usr 'touch /usr/probe'
+can write_etc 'touch /etc/probe'
+can write_sys 'echo 1 > /proc/sys/vm/drop_caches || echo x > /proc/sys/kernel/core_pattern'
+can runner_memory 'head -c1 /proc/1/mem || ls /proc/1/fd/'
+can mount 'mount -t tmpfs x /tmp || unshare -Ur true'
+say interfaces "$(awk -F: 'NR>2 {gsub(/ /,"",$1); print $1}' /proc/net/dev | sort | tr '\n' ' ')"
+can internet 'timeout 1 bash -c "exec 3<>/dev/tcp/169.254.169.254/80"'
+say caps "$(awk '/^CapEff/ {print $2}' /proc/self/status)"
+say no_new_privs "$(awk '/^NoNewPrivs/ {print $2}' /proc/self/status)"
+echo "$FRUIT" > basket/fruit
+setsid sleep 60 &
+"""
+
+_ANSWERS = """uid=1000
+homes=user
+root_home=no
+shadow=no
+docker_socket=no
+write_usr=no
+write_etc=no
+write_sys=no
+runner_memory=no
+mount=no
+interfaces=lo\N{SPACE}
+internet=no
+caps=0000000000000000
+no_new_privs=1
+"""
+
+
+def self_test(sandbox: Sandbox) -> list[str]:
+    """Runs one plan of escape probes with a known end; gives what is wrong, [] for a sandbox to trust."""
+    outcome = sandbox.run(
+        {
+            "commands": [_PROBES],
+            "fixture": {"dirs": {"basket": {}}, "env": {"FRUIT": "pear"}},
+            "expect": {"files": {"basket/fruit": {"text": "pear\n"}}},
+        }
+    )
+    if outcome.status != "ok":
+        return [f"{outcome.status} {outcome.reason or outcome.stderr.get('text', '')[:200]}".strip()]
+    wanted = dict(line.split("=", 1) for line in _ANSWERS.splitlines())
+    got = dict(line.split("=", 1) for line in outcome.stdout["text"].splitlines() if "=" in line)
+    wrong = [f"probe {name} says {got.get(name)!r}" for name, answer in wanted.items() if got.get(name) != answer]
+    wrong += [found["message"] for found in outcome.findings]
+    if outcome.processes_left != 1:
+        wrong.append(f"{outcome.processes_left} processes were left to kill, not 1")
+    return wrong
+
+
+def limits_json(limits: Limits) -> Json:
+    """Gives limits as a sidecar keeps them."""
+    return asdict(limits)

@@ -1,0 +1,185 @@
+"""The host's side of one sandboxed plan: starts the sandbox's process, hands the job in, takes one line out, in time.
+
+The job goes through stdin, which then stays open: its end tells the sandbox that we are gone, so that nothing outlives
+a killed parent. Only the form of the answer is trusted here; what it means is judged in execution_gate.py.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, Any
+
+from frontier_core.errors import SandboxError
+from frontier_core.jsonl import dumps, loads
+from validators.sandbox.backend import MIB, Json, Limits, Outcome, limits_json
+from validators.sandbox.tools import TOOLS, advice
+
+GRACE_S = 60.0
+"""Allowed on top of the plan's own time-out for start, fixture, checks and end."""
+MAX_ANSWER_BYTES = 64 * MIB
+NOT_WORTH_RETRYING = ("bad_fixture", "bad_expect", "missing_tool", "closed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """One process to start: its command line, its environment, and the container it stands for ("" for none)."""
+
+    argv: list[str]
+    env: dict[str, str]
+    container: str = ""
+
+
+class ProcessSandbox(ABC):
+    """A sandbox that is one fresh process per plan; what process, its backend says."""
+
+    name: str
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._lock = threading.Lock()
+        self._running: dict[int, tuple[subprocess.Popen[bytes], Launch]] = {}
+        self._is_closed = False
+
+    @abstractmethod
+    def launch(self, fixture: Json) -> Launch:
+        """Gives the process that runs a plan with this fixture."""
+
+    @abstractmethod
+    def runner_limits(self) -> Json:
+        """Gives what the runner must enforce itself: {has_cgroup, counts_processes}."""
+
+    @abstractmethod
+    def describe(self) -> Json:
+        """Gives what a sidecar should keep."""
+
+    def kill(self, process: subprocess.Popen[bytes], launch: Launch) -> None:
+        """Ends a sandbox at once."""
+        del launch  # a process group is all there is, unless a backend knows better
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    def run(self, job: Json) -> Outcome:
+        """Runs one plan; see backend.Sandbox."""
+        full = {
+            "commands": job["commands"],
+            "fixture": job.get("fixture") or {},
+            "expect": job.get("expect") or {},
+            "tools": [name for name in job.get("tools") or [] if name in TOOLS],
+            "known_tools": list(TOOLS),
+            "limits": limits_json(self.limits) | self.runner_limits(),
+        }
+        outcome = self._attempt(full)
+        if outcome.status == "sandbox_error" and outcome.failure not in NOT_WORTH_RETRYING:
+            outcome = self._attempt(full)
+        return outcome
+
+    def close(self) -> None:
+        """Ends every plan that still runs; run() then answers sandbox_error."""
+        with self._lock:
+            self._is_closed = True
+            running = list(self._running.values())
+        for process, launch in running:
+            self.kill(process, launch)
+
+    def _attempt(self, job: Json) -> Outcome:
+        try:
+            answer = self._exchange(self.launch(job["fixture"]), dumps(job) + b"\n")
+            if answer.get("failure") == "missing_tool":
+                names = answer["reason"]
+                answer["reason"] = f"the sandbox lacks {names} ({advice(names)})"
+            return Outcome.from_json(answer, self.name)
+        except (SandboxError, OSError) as error:
+            failure = "closed" if self._is_closed else "sandbox"
+            return Outcome(status="sandbox_error", backend=self.name, failure=failure, reason=str(error))
+
+    def _exchange(self, launch: Launch, job: bytes) -> dict[str, Any]:
+        with self._lock:
+            if self._is_closed:
+                raise SandboxError("the sandbox was closed")
+            process = subprocess.Popen(
+                launch.argv, env=launch.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                start_new_session=True,
+            )  # fmt: skip
+            self._running[process.pid] = process, launch
+        try:
+            out, err = _converse(process, job, time.monotonic() + self.limits.timeout_s + GRACE_S)
+            line = out.partition(b"\n")[0]
+            try:
+                answer = loads(line)
+            except ValueError:
+                answer = None
+            if not isinstance(answer, dict):
+                words = err.decode("utf-8", "backslashreplace").strip().splitlines()
+                raise SandboxError(f"no answer from the sandbox: {words[-1] if words else 'it ended without a word'}")
+            return answer
+        finally:
+            self._finish(process, launch)
+            with self._lock:
+                del self._running[process.pid]
+
+    def _finish(self, process: subprocess.Popen[bytes], launch: Launch) -> None:
+        stdin, stdout, stderr = _pipes(process)
+        with suppress(OSError):
+            stdin.close()
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.kill(process, launch)
+            process.wait()
+        except BaseException:  # an interrupt while waiting must not leave the plan behind
+            self.kill(process, launch)
+            raise
+        stdout.close()
+        stderr.close()
+
+
+def _converse(process: subprocess.Popen[bytes], job: bytes, deadline: float) -> tuple[bytes, bytes]:
+    """Hands the job in and gives (stdout up to its first newline or end, stderr).
+
+    Raises:
+        SandboxError: the deadline passed or the answer is absurdly long.
+    """
+    stdin, stdout, stderr = _pipes(process)
+    out, err, todo = bytearray(), bytearray(), memoryview(job)
+    with selectors.DefaultSelector() as selector:
+        for stream in (stdin, stdout, stderr):
+            os.set_blocking(stream.fileno(), False)
+        selector.register(stdin, selectors.EVENT_WRITE)
+        selector.register(stdout, selectors.EVENT_READ)
+        selector.register(stderr, selectors.EVENT_READ)
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0 or len(out) > MAX_ANSWER_BYTES:
+                raise SandboxError("the sandbox did not answer in time" if left <= 0 else "the answer is too long")
+            for key, _ in selector.select(left):
+                if key.fileobj is stdin:
+                    try:
+                        todo = todo[os.write(key.fd, todo[: 1 << 16]) :]
+                    except BrokenPipeError:
+                        todo = todo[:0]
+                    if not todo:
+                        selector.unregister(stdin)
+                    continue
+                data = os.read(key.fd, 1 << 16)
+                if not data:
+                    selector.unregister(key.fileobj)
+                if key.fileobj is stdout:
+                    out += data
+                    if not data or b"\n" in data:
+                        return bytes(out), bytes(err)
+                elif len(err) < MIB:
+                    err += data
+
+
+def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
+    if process.stdin is None or process.stdout is None or process.stderr is None:
+        raise RuntimeError("the process was started without its pipes")
+    return process.stdin, process.stdout, process.stderr

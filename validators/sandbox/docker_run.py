@@ -1,0 +1,125 @@
+"""The `docker-run` backend: each plan in a hardened container of its own, its image made from the host's tools.
+
+The runner travels as the command line, so a change of it needs no new image. A time-out kills the container by name:
+killing the `docker` command alone would leave it running. When we die, the container's stdin ends and with it the
+runner. The SDK asks about the engine and the image; the `docker` command runs plans, because only it forwards stdin
+and its end reliably.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from frontier_core.errors import EnvironmentMissing
+from validators.sandbox.backend import Json, Limits, Note, limits_json
+from validators.sandbox.channel import Launch, ProcessSandbox
+from validators.sandbox.image import ensure_image
+
+PING_TIMEOUT_S = 5
+KILL_TIMEOUT_S = 20
+INSIDE_MODULES = ("confine", "world", "expectations", "runner")
+"""What runs inside, each after those it imports."""
+
+
+@lru_cache(maxsize=1)
+def runner_source() -> str:
+    """Gives one program text that defines the runner's modules and runs it; standard library only."""
+    folder = Path(__file__).parent
+    lines = ["import sys, types", "for name in ('validators', 'validators.sandbox'):"]
+    lines += ["    sys.modules[name] = types.ModuleType(name)", "    sys.modules[name].__path__ = []"]
+    for name in INSIDE_MODULES:
+        text = (folder / f"{name}.py").read_text(encoding="utf-8")
+        lines += [f"module = sys.modules['validators.sandbox.{name}'] = types.ModuleType('validators.sandbox.{name}')"]
+        lines += [f"sys.modules['validators.sandbox'].{name} = module", f"exec({text!r}, module.__dict__)"]
+    return "\n".join([*lines, "module.main()", ""])
+
+
+class DockerSandbox(ProcessSandbox):
+    """Containers, one per plan.
+
+    Raises:
+        EnvironmentMissing: no engine answers, or the `docker` command is missing.
+    """
+
+    name = "docker-run"
+
+    def __init__(self, limits: Limits, note: Note) -> None:
+        super().__init__(limits)
+        command = shutil.which("docker")
+        if command is None:
+            raise EnvironmentMissing("no docker command on the PATH", hint="apt-get install docker.io")
+        self._command = command
+        client = connect()
+        try:
+            self.image = ensure_image(client, note)
+            config = client.images.get(self.image).attrs["Config"]
+            variables: dict[str, str] = dict(pair.split("=", 1) for pair in config["Env"])
+            self._python = variables["PYTHON"]
+            self._engine = str(client.version()["Version"])
+        finally:
+            client.close()
+
+    def launch(self, fixture: Json) -> Launch:
+        """Gives the `docker run` of one plan."""
+        container = f"frontier-sandbox-{os.getpid()}-{secrets.token_hex(6)}"
+        limits, memory = self.limits, f"{self.limits.memory_bytes}b"
+        space = f"rw,exec,nosuid,nodev,size={limits.disk_bytes},nr_inodes=20000,uid=1000,gid=1000"
+        argv = [
+            self._command, "run", "--rm", "-i", "--name", container, "--hostname", fixture.get("hostname", "sandbox"),
+            "--network", "none", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
+            "--pids-limit", str(limits.max_processes), "--memory", memory, "--memory-swap", memory, "--cpus", "1",
+            "--shm-size", str(limits.disk_bytes), "--log-driver", "none", "--user", "1000:1000",
+            "--tmpfs", f"/home/user:{space},mode=755", "--tmpfs", f"/tmp:{space},mode=1777", "--workdir", "/",
+            self.image, self._python, "-I", "-S", "-c", runner_source(),
+        ]  # fmt: skip
+        return Launch(argv=argv, env=dict(os.environ), container=container)
+
+    def runner_limits(self) -> Json:
+        """The container's cgroup bounds memory and processes."""
+        return {"has_cgroup": True, "counts_processes": False}
+
+    def kill(self, process: subprocess.Popen[bytes], launch: Launch) -> None:
+        """Ends the container, then the command that waits for it."""
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(
+                [self._command, "kill", launch.container], capture_output=True, timeout=KILL_TIMEOUT_S, check=False
+            )
+        super().kill(process, launch)
+
+    def describe(self) -> Json:
+        """Gives backend, image (tagged by content digest), engine and limits."""
+        return {
+            "backend": self.name,
+            "image": self.image,
+            "engine": self._engine,
+            "limits": limits_json(self.limits),
+        }
+
+
+def connect() -> Any:
+    """Gives a docker client whose engine has just answered.
+
+    Raises:
+        EnvironmentMissing: the SDK is not installed or no engine answers.
+    """
+    try:
+        import docker
+        from docker.errors import DockerException
+    except ImportError as error:
+        raise EnvironmentMissing("the docker SDK is not installed", hint="pip install docker") from error
+    try:
+        client = docker.from_env(timeout=PING_TIMEOUT_S)
+        client.ping()
+    except DockerException as error:
+        reason = str(error).split("(", 1)[0].strip() or type(error).__name__
+        hint = "start the engine (systemctl start docker, or dockerd), or join the docker group"
+        raise EnvironmentMissing(f"no Docker engine answers: {reason}", hint=hint) from error
+    client.api.timeout = 120  # an image import takes longer than a ping
+    return client
