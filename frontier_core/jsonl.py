@@ -194,7 +194,11 @@ def _lines(stream: BinaryIO, name: str) -> Iterator[bytes]:
 
 def _open_input(source: str | Path, name: str) -> BinaryIO:
     if name == STDIN_NAME:
-        return sys.stdin.buffer
+        try:
+            # A file of our own: a thread left waiting in sys.stdin's would make the interpreter abort at its end.
+            return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+        except (OSError, ValueError):  # a stand-in without a descriptor
+            return sys.stdin.buffer
     try:
         if name.endswith(".gz"):
             return cast(BinaryIO, gzip.open(source, "rb"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from frontier_core.allocation import read_policy, weights_of
 from frontier_core.domains import Domain
 from frontier_core.errors import DataError, UsageError
 from frontier_core.jsonl import read_rows
@@ -36,31 +37,11 @@ def gen(
     return writer.result
 
 
-def policy_weights(path: str) -> dict[str, float]:
-    """Reads the tag weights of a policy file. Raises DataError naming the line and the pointer of a bad entry."""
-    weights: dict[str, float] = {}
-    for row in read_rows(path):
-        if row.problem is not None:
-            raise row.problem
-        if row.record.get("kind") != "tag":
-            continue
-        tag, weight = row.record.get("tag"), row.record.get("weight")
-        if not isinstance(tag, str):
-            raise DataError("the tag is missing", path=row.path, line=row.number, pointer="/tag", code="policy")
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1:
-            message = "the weight is not a number from 0 to 1"
-            raise DataError(message, path=row.path, line=row.number, pointer="/weight", code="policy")
-        weights[tag] = float(weight)
-    if not weights:
-        raise DataError("holds no line of kind tag", path=path, code="policy", hint="frontier reweight writes policies")
-    return weights
-
-
 def choose_requests(
     domains: Sequence[Domain], num: int, *, levels: Sequence[int] = (), policy: str = ""
 ) -> list[Request]:
     """Splits a run of `num` records over its cells, by the policy file when one is given."""
-    weights = policy_weights(policy) if policy else None
+    weights = weights_of(read_policy(policy)) if policy else None
     return synth.plan_requests(domains, num, levels=levels, weights=weights)
 
 

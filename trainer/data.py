@@ -23,6 +23,8 @@ from frontier_core.seeds import child_random
 from trainer.chat_template import Segment, encode, render
 
 ROLES = ("system", "user", "assistant")
+PASS_TOKENS = 96
+"""What starting one more pass costs, in tokens (measured: tiny preset on a CPU, 10 ms against 0.1 ms a token)."""
 _CHAT_SPECS = ("chat_sft_v1", "syllo_v1", "sparring_v1")
 
 
@@ -147,27 +149,35 @@ def plan_batches(num_examples: int, batch_size: int, num_steps: int, *, seed: in
 
 
 def split_by_length(lengths: Sequence[int], max_forward_tokens: int) -> list[list[int]]:
-    """Cuts one step's examples into forward passes of like length.
+    """Cuts one step's examples into the forward passes that cost least.
 
-    Groups are cut so that the padded size stays within `max_forward_tokens` and padding costs at most half as much
-    as is worked; an example longer than the limit gets a pass of its own.
+    A pass costs its rows x its longest row, plus `PASS_TOKENS` for being run at all; the cuts of the examples sorted by
+    length are chosen so that the sum is least. A pass of several stays within `max_forward_tokens`.
 
     Args:
         lengths: tokens per example.
-        max_forward_tokens: rows x longest row of one pass.
+        max_forward_tokens: rows x longest row of one pass; an example that is longer gets a pass of its own.
     Returns:
         Lists of positions into `lengths`; every position once; longest examples first.
     """
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    # best[end]: least cost of the first `end` examples, and where the last of their passes begins
+    best: list[tuple[int, int]] = [(0, 0)]
+    for end in range(1, len(order) + 1):
+        choices = []
+        for start in range(end - 1, -1, -1):
+            padded = lengths[order[start]] * (end - start)
+            if padded > max_forward_tokens and end - start > 1:
+                break
+            choices.append((best[start][0] + padded + PASS_TOKENS, start))
+        best.append(min(choices))
     groups: list[list[int]] = []
-    for position in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
-        if groups:
-            widest = lengths[groups[-1][0]]
-            fits = widest * (len(groups[-1]) + 1) <= max_forward_tokens
-            if fits and lengths[position] * 3 >= widest * 2:
-                groups[-1].append(position)
-                continue
-        groups.append([position])
-    return groups
+    end = len(order)
+    while end:
+        start = best[end][1]
+        groups.append(order[start:end])
+        end = start
+    return groups[::-1]
 
 
 def _segments(tokenizer: Any, sample: Sample) -> list[Segment]:

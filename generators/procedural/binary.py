@@ -41,12 +41,23 @@ def _multiply(rng: Random, low: int, high: int) -> tuple[str, str]:
     return f"What is {a} * {b}?", str(a * b)
 
 
+def _add_three(rng: Random, low: int, high: int) -> tuple[str, str]:
+    a, b, c = rng.randint(low, high), rng.randint(low, high), rng.randint(low, high)
+    return f"What is {a} + {b} + {c}?", str(a + b + c)
+
+
 def _compare(rng: Random, low: int, high: int) -> tuple[str, str]:
-    a, b = rng.randint(low, high), rng.randint(low, high - 1)
-    b += b >= a
+    a, b = rng.sample(range(low, high + 1), 2)
     if rng.random() < 0.5:
         return f"Which is larger, {a} or {b}?", str(max(a, b))
     return f"Which is smaller, {a} or {b}?", str(min(a, b))
+
+
+def _compare_three(rng: Random, low: int, high: int) -> tuple[str, str]:
+    a, b, c = rng.sample(range(low, high + 1), 3)
+    if rng.random() < 0.5:
+        return f"Which is largest, {a}, {b} or {c}?", str(max(a, b, c))
+    return f"Which is smallest, {a}, {b} or {c}?", str(min(a, b, c))
 
 
 def _to_binary(rng: Random, low: int, high: int) -> tuple[str, str]:
@@ -69,15 +80,19 @@ def _increment(rng: Random, low: int, high: int) -> tuple[str, str]:
 def _mix(low: int, high: int) -> Mix:
     count = high - low + 1
     # Weights follow how many problems a scenario has at level 1, so that small ones don't repeat themselves.
-    table = (
+    table = [
         ("add", _add, count * count, 4),
         ("subtract", _subtract, count * (count + 1) // 2, 3),
-        ("multiply", _multiply, count * (10 if low == 1 else 8), 3),
-        ("compare", _compare, 2 * count * (count - 1), 4),
+        ("multiply", _multiply, count * (10 if low == 1 else 8), 2),
+        ("compare", _compare, 2 * count * (count - 1), 3),
+        ("compare", _compare_three, 2 * count * (count - 1) * (count - 2), 3),
         ("to_binary", _to_binary, count, 1),
         ("from_binary", _from_binary, count, 1),
         ("increment", _increment, 2 * count, 2),
-    )
+    ]
+    if low == 1:
+        # Sums of two small numbers are soon learnt by heart; a thousand sums of three ask for adding.
+        table.append(("add", _add_three, count**3, 3))
     return Mix(
         [
             Scenario(name=name, draw=partial(draw, low=low, high=high), num_problems=num_problems, weight=weight)

@@ -49,7 +49,7 @@ def slips_of_problem(problem: Problem) -> list[str]:
         return [str(number) for number in numbers if number != answer]
     special: list[int] = []
     if problem.scenario == "add":
-        special = [numbers[0] - numbers[1], numbers[0] * numbers[1]]
+        special = [numbers[0] - numbers[1], numbers[0] * numbers[1], sum(numbers[:2]), sum(numbers[1:])]
     elif problem.scenario in ("subtract", "multiply"):
         special = [numbers[0] + numbers[1]]
     elif problem.question.startswith("What comes next?"):

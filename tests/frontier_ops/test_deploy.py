@@ -8,6 +8,7 @@ import struct
 import sys
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +17,7 @@ from frontier_core.lineage import write_sidecar
 from frontier_ops.deploy import deploy, prune, rollback
 from frontier_ops.releases import current_id, find_release, list_releases, read_audit, status, verify
 from frontier_ops.target_lock import LOCK, locked
+from trainer.checkpoints import begin_checkpoint, commit_checkpoint
 
 
 def make_checkpoint(folder: Path, weight: int = 1) -> Path:
@@ -102,6 +104,23 @@ def test_the_manifest_names_files_source_and_sidecar(tmp_path: Path, target: Pat
         "sidecar": str(sidecar),
         "sidecar_sha256": sha256(sidecar.read_bytes()).hexdigest(),
     }
+
+
+def test_of_a_run_the_newest_whole_checkpoint_is_shipped(tmp_path: Path, target: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for step in (2, 4, 6):
+        temp = begin_checkpoint(run, step)
+        temp.rmdir()
+        commit_checkpoint(make_checkpoint(temp, weight=step), run, step, run_id="r")
+    os.truncate(run / "checkpoint-6" / "model.safetensors", 60)
+    notes: list[str] = []
+
+    deploy(run, target, on_note=notes.append)
+
+    manifest = json.loads((target / "current" / "manifest.json").read_text())
+    assert manifest["source"] == {"checkpoint": str(run / "checkpoint-4")}
+    assert "checkpoint-6 skipped" in notes[0]
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, target: Path) -> None:
@@ -370,7 +389,7 @@ def test_a_full_disk_is_noticed_before_copying(
     tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     checkpoint = make_checkpoint(tmp_path / "a")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: os.terminal_size((0, 0)) and type("U", (), {"free": 5}))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=5))
 
     with pytest.raises(EnvironmentMissing, match="bytes are needed and 5 are free"):
         deploy(checkpoint, target)

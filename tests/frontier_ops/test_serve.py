@@ -84,6 +84,19 @@ def make_model(folder: Path, *, seed: int) -> Path:
     return folder
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Two threads of a tiny model wait for each other longer than they count."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def greedy_by_transformers(folder: Path, text: str, num_tokens: int) -> str:
     """What transformers' own generate says: the yard-stick for our decoding loop."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -92,7 +105,8 @@ def greedy_by_transformers(folder: Path, text: str, num_tokens: int) -> str:
     model = AutoModelForCausalLM.from_pretrained(folder)
     prompt = f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"
     ids = tokenizer(prompt, return_tensors="pt", add_special_tokens=False)["input_ids"]
-    made = model.generate(ids, do_sample=False, max_new_tokens=num_tokens, attention_mask=ids.new_ones(ids.shape))
+    with one_thread():
+        made = model.generate(ids, do_sample=False, max_new_tokens=num_tokens, attention_mask=ids.new_ones(ids.shape))
     return str(tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True))
 
 

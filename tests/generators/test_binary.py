@@ -1,4 +1,5 @@
 import re
+from collections import defaultdict
 
 import pytest
 
@@ -16,24 +17,29 @@ def test_numbers_come_from_the_range_of_the_level(level, low, high):
 
 
 def test_capacity_of_level_one_is_counted_by_hand():
-    # add 100, subtract 55, multiply 100, compare 2*90, to and from binary 10 each, before and after 20
-    assert GENERATOR.capacity(1) == 475
+    # add two 100 and three 1000, subtract 55, multiply 100, compare two 2*90 and three 2*720, to and from binary 10
+    # each, before and after 20
+    assert GENERATOR.capacity(1) == 2915
 
 
 def test_all_seven_scenarios_occur_with_their_wording():
-    questions = {}
-    for index in range(400):
+    shapes = defaultdict(set)
+    for index in range(600):
         record = GENERATOR.sample(8, index, 1)
-        questions.setdefault(record["metadata"]["scenario"], record["messages"][0]["content"])
-    shapes = {name: re.sub(r"[0-9]+", "N", question) for name, question in questions.items()}
-    assert shapes.pop("compare") in ("Which is larger, N or N?", "Which is smaller, N or N?")
-    assert shapes.pop("increment") in ("What comes after N?", "What comes before N?")
+        shapes[record["metadata"]["scenario"]].add(re.sub(r"[0-9]+", "N", record["messages"][0]["content"]))
     assert shapes == {
-        "add": "What is N + N?",
-        "subtract": "What is N - N?",
-        "multiply": "What is N * N?",
-        "to_binary": "Write N in binary.",
-        "from_binary": "Write binary N in decimal.",
+        "add": {"What is N + N?", "What is N + N + N?"},
+        "subtract": {"What is N - N?"},
+        "multiply": {"What is N * N?"},
+        "compare": {
+            "Which is larger, N or N?",
+            "Which is smaller, N or N?",
+            "Which is largest, N, N or N?",
+            "Which is smallest, N, N or N?",
+        },
+        "to_binary": {"Write N in binary."},
+        "from_binary": {"Write binary N in decimal."},
+        "increment": {"What comes after N?", "What comes before N?"},
     }
 
 

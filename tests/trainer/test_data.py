@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frontier_core.errors import DataError
-from trainer.data import plan_batches, read_training_data, split_by_length, texts_of
+from trainer.data import PASS_TOKENS, plan_batches, read_training_data, split_by_length, texts_of
 
 Write = Callable[..., Path]
 USER = {"role": "user", "content": "2 + 3?"}
@@ -104,13 +105,29 @@ def test_another_seed_gives_another_order() -> None:
     assert plan_batches(100, 10, 10, seed=1) != plan_batches(100, 10, 10, seed=2)
 
 
+def cost(groups: list[list[int]], lengths: list[int]) -> int:
+    return sum(max(lengths[index] for index in group) * len(group) + PASS_TOKENS for group in groups)
+
+
 @given(lengths=st.lists(st.integers(1, 600), min_size=1, max_size=40), limit=st.integers(1, 2000))
-def test_forward_passes_hold_each_example_once_within_the_limit_and_with_little_padding(
-    lengths: list[int], limit: int
-) -> None:
+def test_forward_passes_hold_each_example_once_and_within_the_limit(lengths: list[int], limit: int) -> None:
     groups = split_by_length(lengths, limit)
     assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
     for group in groups:
-        sizes = [lengths[index] for index in group]
-        assert len(group) == 1 or max(sizes) * len(group) <= limit
-        assert max(sizes) * len(group) <= 1.5 * sum(sizes)
+        assert len(group) == 1 or max(lengths[index] for index in group) * len(group) <= limit
+
+
+@given(lengths=st.lists(st.integers(1, 600), min_size=1, max_size=9))
+def test_no_other_cut_of_the_sorted_examples_costs_less(lengths: list[int]) -> None:
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    least = min(
+        cost([order[a:b] for a, b in pairwise([0, *cuts, len(order)])], lengths)
+        for size in range(len(order))
+        for cuts in combinations(range(1, len(order)), size)
+    )
+    assert cost(split_by_length(lengths, 10**6), lengths) == least
+
+
+def test_short_examples_do_not_pay_for_a_long_one() -> None:
+    assert split_by_length([20, 500, 22, 21], 8192) == [[1], [2, 3, 0]]
+    assert split_by_length([40, 50, 45], 8192) == [[1, 2, 0]]

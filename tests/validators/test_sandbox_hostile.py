@@ -1,4 +1,4 @@
-"""Plans that attack: each must end with the right status, reach nothing outside, and leave the next plan a clean world."""
+"""Plans that attack: each ends with the right status, reaches nothing outside, leaves a clean world."""
 
 from __future__ import annotations
 

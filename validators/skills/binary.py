@@ -22,8 +22,9 @@ from validators.skills.dialogue import (
 from validators.skills.expression import evaluate
 
 _NUMBER = "([0-9]{1,30})"
-_EXPRESSION = re.compile(rf"What is ({_NUMBER} [-+*] {_NUMBER})\?")
+_EXPRESSION = re.compile(rf"What is ({_NUMBER} [-*] {_NUMBER}|{_NUMBER}(?: \+ {_NUMBER}){{1,2}})\?")
 _COMPARE = re.compile(rf"Which is (larger|smaller), {_NUMBER} or {_NUMBER}\?")
+_COMPARE_THREE = re.compile(rf"Which is (largest|smallest), {_NUMBER}, {_NUMBER} or {_NUMBER}\?")
 _TO_BINARY = re.compile(rf"Write {_NUMBER} in binary\.")
 _FROM_BINARY = re.compile(r"Write binary ([01]{1,64}) in decimal\.")
 _NEIGHBOR = re.compile(rf"What comes (after|before) {_NUMBER}\?")
@@ -59,11 +60,11 @@ def solve(question: str) -> str:
     text = question.strip()
     if match := _EXPRESSION.fullmatch(text):
         return str(evaluate(match[1]))
-    if match := _COMPARE.fullmatch(text):
-        numbers = int(match[2]), int(match[3])
-        if numbers[0] == numbers[1]:
-            raise PromptError("the two numbers are equal")
-        return str(max(numbers) if match[1] == "larger" else min(numbers))
+    if match := _COMPARE.fullmatch(text) or _COMPARE_THREE.fullmatch(text):
+        numbers = [int(number) for number in match.groups()[1:]]
+        if len(set(numbers)) != len(numbers):
+            raise PromptError("two of the numbers are equal")
+        return str(max(numbers) if match[1].startswith("larg") else min(numbers))
     if match := _TO_BINARY.fullmatch(text):
         return _bits_of(int(match[1]))
     if match := _FROM_BINARY.fullmatch(text):

@@ -146,7 +146,6 @@ _DROPS = (
     r"\bsort(?P<flag> -u)\b",
     r"(?P<flag> --exclude='[^']*')",
     r"\btar -xzf \S+(?P<flag> -C \S+)",
-    r"(?P<flag> --null)\b",
     r"\bswitch -q(?P<flag> -c)\b",
     r"\brestore(?P<flag> --staged)\b",
     r"(?P<flag> --no-ff)\b",
@@ -271,7 +270,7 @@ def _wrong_plans(record: Record, right: list[str]) -> Iterator[tuple[str, list[s
 def _swallowed(command: str) -> str:
     """The command broken, with its failure thrown away."""
     if _COMPOUND.match(command):
-        return f"cd workspace && {command} || true"
+        return f"cd workspace && {{ {command}; }} || true"
     tool, _, rest = command.partition(" ")
     return f"{tool} --no-such-option {rest} || true"
 

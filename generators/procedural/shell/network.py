@@ -319,7 +319,7 @@ def inside_network(rng: Random) -> Task:
 
 
 def compare_version(rng: Random) -> Task:
-    """Whether a service says what a file holds, in one word."""
+    """What a file and a service say, a line each, and how many different lines that makes."""
     (port, other), page = _ports(rng, 2), rng.choice(PAGES)
     source, target = paths(rng, "txt", "txt")
     wanted = f"{rng.randint(1, 9)}.{rng.randint(0, 30)}"
@@ -328,16 +328,19 @@ def compare_version(rng: Random) -> Task:
     before = {source: f"{wanted}\n"}
     instruction = say(
         rng,
-        f"Fetch {page} from local port {port}, compare it with {source} and write same or different to {target}.",
-        f"Does http://127.0.0.1:{port}{page} return exactly what {source} holds? Write same or different to {target}.",
+        f"Write to {target} the line of {source}, the body of {page} "
+        f"on local port {port}, and how many distinct lines these are.",
+        f"Put {source}, then http://127.0.0.1:{port}{page} into {target}, "
+        "a line each, then the number of different lines so far.",
     )
-    command = f"if {_fetch(port, page)} | cmp -s - {source}; then echo same; else echo different; fi > {target}"
+    commands = [f"cat {source} > {target}", f"{_fetch(port, page)} >> {target}", f"uniq {target} | wc -l >> {target}"]
+    elsewhere = f"{wanted}.99\n" if is_same else f"{wanted}\n"
     services = [
         {"port": port, "pages": {page: f"{served}\n"}},
-        {"port": other, "pages": {page: f"{wanted}x\n" if is_same else f"{wanted}\n"}},
+        {"port": other, "pages": {page: elsewhere}},
     ]
-    after = before | {target: "same\n" if is_same else "different\n"}
-    return task(instruction, [command], before, after, fixture={"services": services})
+    after = before | {target: lines([wanted, served, 1 if is_same else 2])}
+    return task(instruction, commands, before, after, fixture={"services": services})
 
 
 GENERATOR = ShellGenerator(

@@ -213,10 +213,10 @@ def run_together(rng: Random) -> Task:
 def stop_all_but(rng: Random) -> Task:
     """Every process with a pid file in a folder ends, one excepted; another folder's goes on."""
     folder, names = _names(rng, 4)
-    keep, *others = names
+    *others, keep, elsewhere = names
     other_dir = f"{folder}2"
     fixture = _running(folder, dict.fromkeys(names[:3], SLEEPER))
-    fixture["processes"].append({"name": names[3], "argv": SLEEPER, "pid_file": f"{other_dir}/{names[3]}.pid"})
+    fixture["processes"].append({"name": elsewhere, "argv": SLEEPER, "pid_file": f"{other_dir}/{elsewhere}.pid"})
     instruction = say(
         rng,
         f"Stop every process with a pid file in {folder} except {keep}.",
@@ -224,7 +224,7 @@ def stop_all_but(rng: Random) -> Task:
         f"{folder}, but leave {keep} (its file is {keep}.pid) running.",
     )
     command = f'for f in {folder}/*.pid; do if [ "$f" != {folder}/{keep}.pid ]; then kill "$(cat "$f")"; fi; done'
-    states = {keep: "running", others[0]: "gone", others[1]: "gone", names[3]: "running"}
+    states = {others[0]: "gone", others[1]: "gone", keep: "running", elsewhere: "running"}
     return task(instruction, [command], {}, fixture=fixture, expect={"processes": states}, safety_tags=SAFETY)
 
 
@@ -248,7 +248,7 @@ def stop_by_command(rng: Random) -> Task:
     folder, names = _names(rng, 4)
     choices = {"sleep": SLEEPER, "tail": ["tail", "-f", "/dev/null"]}
     doomed, spared = rng.sample(sorted(choices), 2)
-    runs = dict(zip(names, rng.sample([doomed, doomed, spared, spared], 4), strict=True))
+    runs = dict(zip(names, (doomed, doomed, spared, spared), strict=True))
     instruction = say(
         rng,
         f"Of the processes with pid files in {folder} stop only those that run the command {doomed}.",

@@ -103,7 +103,7 @@ def make_executable(rng: Random) -> Task:
 
 def count_jobs(rng: Random) -> Task:
     """How many active lines a crontab file has."""
-    path, jobs = f"{rng.choice(FOLDERS)}/{stem(rng)}.cron", _jobs(rng, rng.randint(4, 12))
+    path, jobs = f"{rng.choice(FOLDERS)}/{stem(rng)}.cron", _jobs(rng, rng.randint(5, 12))
     off = set(rng.sample(range(len(jobs)), 2))
     rows = [("# " if number in off else "") + _row(job) for number, job in enumerate(jobs)]
     instruction = say(

@@ -198,10 +198,10 @@ def two_facts(rng: Random) -> Task:
     names = list(files)
     instruction = say(
         rng,
-        f"Create {folder} with two files, each a line 'value: ' plus the fact: "
-        f"{names[0]} ({FACTS[one][1]}) and {names[1]} ({FACTS[two][1]}).",
-        f"In a new folder {folder} write 'value: X' to {names[0]}, X the "
-        f"{FACTS[one][1]}, and likewise the {FACTS[two][1]} to {names[1]}.",
+        f"In a new folder {folder} write 'value: ' and this machine's {FACTS[one][1]} to {names[0]}, "
+        f"'value: ' and its {FACTS[two][1]} to {names[1]}.",
+        f"Create {folder} with {names[0]} saying 'value: X', X the {FACTS[one][1]} here, "
+        f"and {names[1]} likewise with the {FACTS[two][1]}.",
     )
     commands = [
         f"mkdir {folder}",
@@ -292,7 +292,7 @@ def load_peak(rng: Random) -> Task:
     path, count = f"{rng.choice(FOLDERS)}/{stem(rng)}.log", rng.randint(6, 12)
     loads = [value / 100 for value in rng.sample(range(5, 900), count)]
     times = [f"{hour:02}:{rng.randint(0, 59):02}" for hour in sorted(rng.sample(range(24), count))]
-    limit = sorted(loads)[count // 2]
+    limit = sorted(loads)[count // 3]
     peak = times[loads.index(max(loads))]
     instruction = say(
         rng,

@@ -17,6 +17,9 @@ def asked(question):
         ("What is 99999 * 9?", "899991"),
         ("Which is larger, 7 or 5?", "7"),
         ("Which is smaller, 7 or 15?", "7"),
+        ("Which is largest, 7, 15 or 9?", "15"),
+        ("Which is smallest, 9, 15 or 7?", "7"),
+        ("What is 2 + 3 + 4?", "9"),
         ("Write 5 in binary.", "101"),
         ("Write 0 in binary.", "0"),
         ("Write 100000 in binary.", "11000011010100000"),
@@ -93,7 +96,8 @@ def test_a_refusal_says_what_was_expected_and_where():
     "question",
     [
         "What is 7 / 5?", "What is seven plus 5?", "What is 7 + 5? Think aloud.", "Which is larger, 7 or 7?",
-        "Write 5.5 in binary.", "Write binary 102 in decimal.", "What is 7 + 5 + 1?", "What is " + "9" * 5000 + " + 1?",
+        "Write 5.5 in binary.", "Write binary 102 in decimal.", "What is 7 + 5 - 1?",
+        "Which is largest, 7, 5 or 7?", "What is " + "9" * 5000 + " + 1?",
     ],
 )  # fmt: skip
 def test_other_questions_are_not_guessed_at(question):

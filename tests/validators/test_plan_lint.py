@@ -1,0 +1,89 @@
+"""What the text of a plan gives away, and what it must not be taken for."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from validators.plan_lint import lint
+
+
+def codes(*commands: str) -> list[str]:
+    return [finding.code for finding in lint(list(commands))]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "rm missing || true",
+        "rm missing ||true; ls",
+        "rm missing || :",
+        "(rm missing || exit 0)",
+        "cp a b; true",
+        "cp a b\ntrue\n",
+        "cp a b; exit 0",
+        "set +e; cp a b",
+        "set +o errexit\ncp a b",
+        "trap 'exit 0' ERR; cp a b",
+        'trap "exit 0" EXIT\ncp a b',
+        "bash -c 'cp a b || true'",
+        "ls | xargs sh -c 'rm $0 || :'",
+    ],
+)
+def test_plan_that_can_not_fail_is_refused(command: str) -> None:
+    assert codes(command) == ["swallows_errors"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "grep -q x f || echo none > out",
+        "echo 'a || true' > f",
+        'printf "set +e\\n" > notes.txt',
+        "cat > f <<'E'\nrm x || true\nE",
+        "ls # || true",
+        "if true; then ls; fi",
+        "while true; do break; done; ls",
+        "trap 'rm -f tmp' EXIT; touch tmp",
+        "test -e truefile || truefile",
+        "echo $((3+4))",
+        "echo $HOSTNAME",
+        'echo "$(wc -l < f)"',
+        "echo hello > f",
+        "printf 'a\\n' | sort",
+        "echo done; touch f",
+    ],
+)
+def test_honest_plan_passes(command: str) -> None:
+    assert codes(command) == []
+
+
+def test_hidden_error_messages_are_only_a_warning() -> None:
+    [finding] = lint(["rm x 2>/dev/null"])
+    assert (finding.code, finding.severity, finding.pointer) == ("hides_errors", "warning", "/output/0/command")
+
+
+@pytest.mark.parametrize("commands", [[], [""], ["  \n", "# only a remark"]])
+def test_plan_without_commands_is_empty(commands: list[str]) -> None:
+    assert codes(*commands) == ["empty_plan"]
+
+
+@pytest.mark.parametrize("commands", [["echo done"], ["echo 42; printf 'ok\\n'"], ["echo one", "echo 'price: $5'"]])
+def test_plan_that_only_talks_is_narration(commands: list[str]) -> None:
+    assert codes(*commands) == ["narration"]
+
+
+def test_finding_points_at_the_step() -> None:
+    [finding] = lint(["ls", "rm x || true"])
+    assert finding.pointer == "/output/1/command"
+
+
+@given(st.lists(st.text(max_size=60), max_size=4))
+def test_any_text_is_judged_without_an_error(commands: list[str]) -> None:
+    known = {"swallows_errors", "empty_plan", "narration", "hides_errors"}
+    assert {finding.code for finding in lint(commands)} <= known
+
+
+def test_long_text_is_judged_in_time() -> None:
+    assert codes("echo '" + "a'\"\\" * 20000) in ([], ["narration"])
