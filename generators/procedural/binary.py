@@ -88,7 +88,7 @@ def _mix(low: int, high: int) -> Mix:
         ("compare", _compare_three, 2 * count * (count - 1) * (count - 2), 3),
         ("to_binary", _to_binary, count, 1),
         ("from_binary", _from_binary, count, 1),
-        ("increment", _increment, 2 * count, 2),
+        ("increment", _increment, 2 * count, 1),
     ]
     if low == 1:
         # Sums of two small numbers are soon learnt by heart; a thousand sums of three ask for adding.

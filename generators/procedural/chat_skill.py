@@ -71,7 +71,7 @@ class ChatSkill:
 
     def __init__(self, skill: str, *, domain: str, task_type: str, levels: Sequence[int]) -> None:
         self.skill = skill
-        self.generator_id = f"procedural.{skill}"
+        self.generator_id = skill
         self.levels = tuple(levels)
         self._domain = domain
         self._task_type = task_type

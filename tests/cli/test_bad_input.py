@@ -5,7 +5,7 @@ import json
 import pytest
 
 PREFIX = "🤔🤔🤔🤔\n"
-META = {"skill": "binary", "level": 1, "generator_id": "procedural.binary", "generator_version": "1.0.0", "seed": 1, "index": 0}
+META = {"skill": "binary", "level": 1, "generator_id": "binary", "generator_version": "1.0.0", "seed": 1, "index": 0}
 GOOD = json.dumps(
     {
         "messages": [{"role": "user", "content": "What is 7 + 5?"}, {"role": "assistant", "content": PREFIX + "12"}],

@@ -83,7 +83,7 @@ def test_metadata_says_how_to_make_the_record_again():
         "scenario": record["metadata"]["scenario"],
         "source": "procedural",
         "source_license": "CC0-1.0",
-        "generator_id": "procedural.binary",
+        "generator_id": "binary",
         "generator_version": "1.0.0",
         "seed": 7,
         "index": 3,

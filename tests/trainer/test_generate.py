@@ -13,7 +13,7 @@ from frontier_core.errors import ConfigError, UsageError
 from tests.trainer.conftest import sums
 from trainer.checkpoints import latest_checkpoint
 from trainer.generate import generate_answers
-from trainer.runtime import quiet
+from trainer.runtime import quiet, seeded
 
 pytestmark = pytest.mark.torch
 TALKS: list[list[Any]] = [
@@ -21,23 +21,28 @@ TALKS: list[list[Any]] = [
 ] + [[*record["messages"], {"role": "user", "content": "again"}] for record in sums(3)]
 
 
-def one_by_one(model_dir: Path, turns: list[Any], max_new_tokens: int) -> str:
+def one_by_one(model_dir: Path, talks: list[list[Any]], max_new_tokens: int) -> list[str]:
     """No cache, no batch, no padding: the definition of greedy decoding."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with quiet(), torch.inference_mode():
+    answers = []
+    with quiet(), seeded(0, 1), torch.inference_mode():
         tokenizer = AutoTokenizer.from_pretrained(model_dir)
         model = AutoModelForCausalLM.from_pretrained(model_dir).eval()
-        prompt = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-        ids = tokenizer(prompt)["input_ids"]
-        start = len(ids)
-        for _ in range(max_new_tokens):
-            token = int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
-            if token == tokenizer.convert_tokens_to_ids("<|im_end|>"):
-                break
-            ids.append(token)
-        return str(tokenizer.decode(ids[start:], skip_special_tokens=True))
+        end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+        for turns in talks:
+            ids = tokenizer(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))[
+                "input_ids"
+            ]
+            start = len(ids)
+            while len(ids) < start + max_new_tokens:
+                token = int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
+                if token == end:
+                    break
+                ids.append(token)
+            answers.append(str(tokenizer.decode(ids[start:], skip_special_tokens=True)))
+    return answers
 
 
 def test_batched_answers_are_those_of_plain_greedy_decoding_in_order(trained_dir: Path) -> None:
@@ -50,7 +55,7 @@ def test_batched_answers_are_those_of_plain_greedy_decoding_in_order(trained_dir
         batch_size=5,
         on_progress=lambda *a: seen.append(a),
     )
-    assert answers == [one_by_one(latest_checkpoint(trained_dir), turns, 12) for turns in TALKS]
+    assert answers == one_by_one(latest_checkpoint(trained_dir), TALKS, 12)
     assert len(set(answers)) > 3
     assert seen == [(5, 12), (10, 12), (12, 12)]
 

@@ -246,11 +246,25 @@ def test_closed_sandbox_stops_what_runs_and_refuses_more(sandbox: Sandbox) -> No
     other = open_sandbox(sandbox.name)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(run, other, "sleep 60")
-        while not getattr(other, "_running", None):
-            pass
+        assert wait_until(lambda: bool(getattr(other, "_running", None)))
         other.close()
         assert running.result(timeout=20).status == "sandbox_error"
     assert run(other, "true").reason == "the sandbox was closed"
+
+
+@pytest.mark.docker
+def test_container_closed_while_being_made_is_removed() -> None:
+    try:
+        sandbox = open_sandbox("docker-run")
+    except EnvironmentMissing as error:
+        pytest.skip(f"{error.message} ({error.hint})")
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(run, sandbox, "sleep 60") for _ in range(2)]
+        assert wait_until(lambda: len(getattr(sandbox, "_running", ())) == 2)
+        sandbox.close()
+        assert [future.result(timeout=60).failure for future in running] == ["closed", "closed"]
+    mine = ["docker", "ps", "-a", "-q", "--filter", f"name=frontier-sandbox-{os.getpid()}-"]
+    assert wait_until(lambda: not subprocess.run(mine, capture_output=True, check=True).stdout)
 
 
 def test_self_test_passes_and_description_is_plain_json(sandbox: Sandbox) -> None:

@@ -32,10 +32,10 @@ def run(sandbox: Sandbox, *commands: str, **job: object) -> Outcome:
 
 
 def assert_next_is_pristine(sandbox: Sandbox) -> None:
-    script = "ls -A ~ /tmp /dev/shm; ls /proc | grep -c '^[0-9]'"
+    script = "ls -A ~ /tmp /dev/shm; set -- /proc/[0-9]*; echo $#"
     after = run(sandbox, script)
-    # three empty folders, and the processes: init, bash, ls or grep
-    assert after.stdout["text"] == "/dev/shm:\n\n/home/user:\n\n/tmp:\n4\n"
+    # three empty folders, and two processes: init and bash
+    assert after.stdout["text"] == "/dev/shm:\n\n/home/user:\n\n/tmp:\n2\n"
     assert (after.status, after.changes, after.processes_left) == ("ok", (), 0)
 
 
@@ -87,8 +87,8 @@ def test_hostile_plan_is_contained(sandbox: Sandbox, name: str) -> None:
     outcome = run(sandbox, command)
     took = time.monotonic() - began
     assert outcome.status in statuses, (outcome.status, outcome.exit_code, outcome.reason, outcome.stderr)
-    assert outcome.wall_s < LIMITS.timeout_s + 0.5
-    assert took < LIMITS.timeout_s + 10
+    assert outcome.wall_s < LIMITS.timeout_s + 3  # the limit, on a busy machine
+    assert took < LIMITS.timeout_s + 20
     assert_next_is_pristine(sandbox)
 
 

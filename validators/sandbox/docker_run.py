@@ -1,6 +1,6 @@
 """The `docker-run` backend: each plan in a hardened container of its own, its image made from the host's tools.
 
-The runner travels as the command line, so a change of it needs no new image. A time-out kills the container by name:
+The runner travels as the command line, so a change of it needs no new image. A container is ended by its name:
 killing the `docker` command alone would leave it running. When we die, the container's stdin ends and with it the
 runner. The SDK asks about the engine and the image; the `docker` command runs plans, because only it forwards stdin
 and its end reliably.
@@ -12,7 +12,9 @@ import os
 import secrets
 import shutil
 import subprocess
+import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ from validators.sandbox.image import ensure_image
 
 PING_TIMEOUT_S = 5
 KILL_TIMEOUT_S = 20
+LABEL = "frontier.sandbox"
+UNSTARTED_S = 120
 INSIDE_MODULES = ("confine", "world", "expectations", "runner")
 """What runs inside, each after those it imports."""
 
@@ -58,6 +62,7 @@ class DockerSandbox(ProcessSandbox):
         self._command = command
         client = connect()
         try:
+            remove_unstarted(client)
             self.image = ensure_image(client, note)
             config = client.images.get(self.image).attrs["Config"]
             variables: dict[str, str] = dict(pair.split("=", 1) for pair in config["Env"])
@@ -72,7 +77,8 @@ class DockerSandbox(ProcessSandbox):
         limits, memory = self.limits, f"{self.limits.memory_bytes}b"
         space = f"rw,exec,nosuid,nodev,size={limits.disk_bytes},nr_inodes=20000,uid=1000,gid=1000"
         argv = [
-            self._command, "run", "--rm", "-i", "--name", container, "--hostname", fixture.get("hostname", "sandbox"),
+            self._command, "run", "--rm", "-i", "--name", container, "--label", LABEL,
+            "--hostname", fixture.get("hostname", "sandbox"),
             "--network", "none", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
             "--pids-limit", str(limits.max_processes), "--memory", memory, "--memory-swap", memory, "--cpus", "1",
             "--shm-size", str(limits.disk_bytes), "--log-driver", "none", "--user", "1000:1000",
@@ -86,12 +92,14 @@ class DockerSandbox(ProcessSandbox):
         return {"has_cgroup": True, "counts_processes": False}
 
     def kill(self, process: subprocess.Popen[bytes], launch: Launch) -> None:
-        """Ends the container, then the command that waits for it."""
-        with suppress(subprocess.TimeoutExpired):
-            subprocess.run(
-                [self._command, "kill", launch.container], capture_output=True, timeout=KILL_TIMEOUT_S, check=False
-            )
+        """Ends the command, then the container: one the engine was just making shows up a moment later."""
         super().kill(process, launch)
+        for _ in range(3):
+            with suppress(subprocess.TimeoutExpired):
+                command = [self._command, "rm", "--force", launch.container]
+                if b"No such" not in subprocess.run(command, capture_output=True, timeout=KILL_TIMEOUT_S).stderr:
+                    return
+            time.sleep(0.3)
 
     def describe(self) -> Json:
         """Gives backend, image (tagged by content digest), engine and limits."""
@@ -101,6 +109,17 @@ class DockerSandbox(ProcessSandbox):
             "engine": self._engine,
             "limits": limits_json(self.limits),
         }
+
+
+def remove_unstarted(client: Any) -> None:
+    """Removes containers that a killed run left between made and started; they hold a name and nothing else."""
+    from docker.errors import APIError
+
+    for container in client.containers.list(all=True, filters={"label": LABEL, "status": "created"}):
+        made = datetime.fromisoformat(container.attrs["Created"][:19]).replace(tzinfo=UTC)
+        if (datetime.now(UTC) - made).total_seconds() > UNSTARTED_S:
+            with suppress(APIError):  # another run removes them too
+                container.remove(force=True)
 
 
 def connect() -> Any:
