@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import re
+import select
 import signal
 import socket
 import struct
@@ -173,8 +174,12 @@ def say_and_end(reason: str) -> NoReturn:
     os._exit(0)
 
 
-def live_inside(job: dict[str, Any], answer: Any) -> NoReturn:
-    """As process 1 of the new namespaces: finishes the sandbox and runs the job in it."""
+def live_inside(job: dict[str, Any], answer: Any, parent: int) -> NoReturn:
+    """As process 1 of the new namespaces: finishes the sandbox and runs the job in it.
+
+    `parent` is the reading end of a pipe whose other end the parent holds: it tells of a death before we could ask to
+    be told, and the parent's id can't be seen from in here.
+    """
     try:
         os.setsid()
         hostname = job["fixture"].get("hostname", "sandbox")
@@ -183,6 +188,9 @@ def live_inside(job: dict[str, Any], answer: Any) -> NoReturn:
         make_root(hostname, job["limits"]["disk_bytes"])
         drop_capabilities()
         check(libc.prctl(SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+        if select.select([parent], [], [], 0)[0]:
+            os._exit(1)
+        os.close(parent)
     except OSError as error:
         say_and_end(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     answer(job)
@@ -202,9 +210,11 @@ def main() -> NoReturn:
         enter_namespaces()
     except OSError as error:
         say_and_end(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    parent_read, parent_write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        live_inside(job, runner.answer)
+        os.close(parent_write)
+        live_inside(job, runner.answer, parent_read)
     for fd in (0, 1):  # only process 1 holds the channel
         os.close(fd)
     os.waitpid(pid, 0)
