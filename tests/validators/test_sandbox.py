@@ -162,7 +162,7 @@ EXPECTATIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "process_gone": ("kill $(cat pid)", {"processes": {"web": "gone"}}, []),
     "process_running": ("true", {"processes": {"web": "running"}}, []),
     "process_not_gone": ("true", {"processes": {"web": "gone"}}, ["wrong_process"]),
-    "process_not_running": ("kill -9 $(cat pid); sleep 0.1", {"processes": {"web": "running"}}, ["wrong_process"]),
+    "process_not_running": ("kill $(cat pid)", {"processes": {"web": "running"}}, ["wrong_process"]),
     "process_waited_for": ("p=$(cat pid); kill $p; while kill -0 $p; do :; done", {"processes": {"web": "gone"}}, []),
     "service": ("exec 3<>/dev/tcp/127.0.0.1/8099; printf 'GET /v HTTP/1.0\\r\\n\\r\\n' >&3; tail -1 <&3", {"stdout": "7\n"}, []),
 }  # fmt: skip
@@ -213,6 +213,7 @@ def test_bad_fixture_is_the_sandboxs_failure_not_the_plans(sandbox: Sandbox) -> 
         {"setup": "echo broken >&2; exit 4"},
         {"files": {"../out": {"text": "x"}}},
         {"processes": [{"name": "p", "argv": ["/no/such"]}]},
+        {"setup": "cd /no/such\ntrue"},
         {"files": {"f": {"base64": "?"}}},
     ):
         outcome = run(sandbox, "true", fixture=fixture)

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from validators.sandbox.world import CHECK_TIMEOUT_S, ENV, HOME, SETTLE_S, World, text_of
+from validators.sandbox.world import CHECK_TIMEOUT_S, ENV, HOME, SETTLE_S, STILL_RUNNING_S, World, text_of
 
 Json = dict[str, Any]
 Snapshot = dict[str, Json]
@@ -347,15 +347,30 @@ def judge_processes(expect: Json, states: dict[str, bool]) -> Iterator[Finding]:
 
 
 def process_states(expect: Json, world: World) -> dict[str, bool]:
-    """Gives which of the fixture's processes are alive; one that should be gone gets a moment to die."""
+    """Gives which of the fixture's processes are alive.
+
+    One that should be gone gets a moment to die. One that should be running is watched a little longer: a signal sent
+    by the plan's last command may still be on its way to it.
+    """
+    wanted: dict[str, str] = expect.get("processes", {})
     until = time.monotonic() + SETTLE_S
     states: dict[str, bool] = {}
     for name, pid in world.background.items():
-        wants_gone = expect.get("processes", {}).get(name) == "gone"
-        while wants_gone and world.is_alive(pid) and time.monotonic() < until:
+        while wanted.get(name) == "gone" and world.is_alive(pid) and time.monotonic() < until:
             time.sleep(0.005)
         states[name] = world.is_alive(pid)
+    until = time.monotonic() + STILL_RUNNING_S
+    while "running" in wanted.values() and all(states.get(name) for name in running(wanted)):
+        if time.monotonic() > until:
+            break
+        time.sleep(0.005)
+        states |= {name: world.is_alive(world.background[name]) for name in running(wanted)}
     return states
+
+
+def running(wanted: dict[str, str]) -> list[str]:
+    """Gives the names of the processes that should be running."""
+    return [name for name, state in wanted.items() if state == "running"]
 
 
 def preload(expect: Json) -> None:

@@ -31,6 +31,7 @@ TICK_S = 0.1
 SETUP_TIMEOUT_S = 20.0
 CHECK_TIMEOUT_S = 5.0
 SETTLE_S = 1.0
+STILL_RUNNING_S = 0.05
 
 
 class BadFixture(Exception):
@@ -268,7 +269,7 @@ def apply_fixture(fixture: Json, world: World, env: dict[str, str]) -> None:
             if "mode" in wanted:
                 os.chmod(home_path(path), int(wanted["mode"], 8))
         if fixture.get("setup"):
-            code, _, err, stopped = world.shell(fixture["setup"], env, SETUP_TIMEOUT_S)
+            code, _, err, stopped = world.shell("set -e\n" + fixture["setup"], env, SETUP_TIMEOUT_S)
             if code != 0 or stopped:
                 raise BadFixture(f"setup ended with {stopped or code}: {text_of(bytes(err.head[-300:])).strip()}")
             world.kill_all()
