@@ -33,7 +33,6 @@ ORPHANS := $(foreach meta,$(wildcard $(OUT)/*.meta.json $(OUT)/*/*.meta.json),$(
 ifneq ($(ORPHANS),)
 $(shell rm -f $(ORPHANS))
 endif
-%.jsonl: %.jsonl.meta.json ;
 
 # ---- the environment -------------------------------------------------------------------------------------------------
 setup: $(READY)
@@ -80,17 +79,23 @@ $(eval $(call ROUND,1,0,0,))
 $(eval $(call ROUND,2,1,0 1,$(OUT)/round1/policy.jsonl))
 
 # ---- every round -------------------------------------------------------------------------------------------------------
-$(OUT)/round%/verified.jsonl.meta.json: $(OUT)/round%/candidates.jsonl
-	$(FRONTIER) synth verify $< --sandbox $(SANDBOX) --allow-unverified -o $(@:.meta.json=)
+define STAGES
+$(OUT)/round$(1)/verified.jsonl.meta.json: $(OUT)/round$(1)/candidates.jsonl
+	$$(FRONTIER) synth verify $$< --sandbox $$(SANDBOX) --allow-unverified -o $$(@:.meta.json=)
 
-$(OUT)/round%/valid.jsonl.meta.json: $(OUT)/round%/verified.jsonl
-	$(FRONTIER) validate $< --level standard -o $(@:.meta.json=)
+$(OUT)/round$(1)/valid.jsonl.meta.json: $(OUT)/round$(1)/verified.jsonl
+	$$(FRONTIER) validate $$< --level standard -o $$(@:.meta.json=)
 
-$(OUT)/round%/train.jsonl.meta.json: $(OUT)/round%/valid.jsonl
-	$(FRONTIER) synth format $< --to chat -o $(@:.meta.json=)
+$(OUT)/round$(1)/train.jsonl.meta.json: $(OUT)/round$(1)/valid.jsonl
+	$$(FRONTIER) synth format $$< --to chat -o $$(@:.meta.json=)
 
-$(OUT)/round%/eval.jsonl.meta.json: $(OUT)/round%/run.meta.json
-	$(FRONTIER) eval $(<:.meta.json=) --domains $(DOMAINS) -n $(EVAL) --seed $(SEED) --sandbox $(SANDBOX) -o $(@:.meta.json=)
+$(OUT)/round$(1)/eval.jsonl.meta.json: $(OUT)/round$(1)/run.meta.json
+	$$(FRONTIER) eval $$(<:.meta.json=) --domains $$(DOMAINS) -n $$(EVAL) --seed $$(SEED) --sandbox $$(SANDBOX) -o $$(@:.meta.json=)
+
+$(foreach name,candidates verified valid train eval telemetry policy,$(OUT)/round$(1)/$(name).jsonl: $(OUT)/round$(1)/$(name).jsonl.meta.json ;
+)
+endef
+$(foreach round,$(ROUNDS),$(eval $(call STAGES,$(round))))
 
 # ---- into service ------------------------------------------------------------------------------------------------------
 EVALS := $(ROUNDS:%=$(OUT)/round%/eval.jsonl)

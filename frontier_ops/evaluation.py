@@ -15,9 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from generators.table import GENERATORS
-from validators.execution_gate import judge_plan
-from validators.sandbox.backend import Sandbox, open_sandbox
 
 from frontier_core.domains import Domain
 from frontier_core.errors import FrontierError, SandboxError
@@ -26,14 +23,17 @@ from frontier_core.records import Message, Record, TagStats, last_assistant, tag
 from frontier_core.seeds import HELD_OUT_SHARE
 from generators import formats, synth
 from generators.synth import Request
+from generators.table import GENERATORS
 from trainer.checkpoints import MANIFEST, resolve_model
 from validators.base import Verdict, reject
+from validators.execution_gate import judge_plan
+from validators.sandbox.backend import Sandbox, open_sandbox
 from validators.skills.table import VERIFIERS
 
 SPEC = "eval_item"
 MAX_SHOWN_CHARS = 2000
-SPARE_TOKENS = 16
-"""Tokens an answer may have beyond the characters of the longest reference of its skill (a token has at least one)."""
+SPARE_TOKENS = 8
+"""Tokens an answer may have beyond five quarters of the longest reference of its cell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +52,12 @@ def identify(path: str | Path, *, on_note: Callable[[str], None] = lambda _: Non
     folder = resolve_model(path, notes)
     for text in notes:
         on_note(text)
-    manifest, config = _json(folder / MANIFEST), _json(folder.parent / "config.resolved.json")
+    manifest, resolved = _json(folder / MANIFEST), _json(folder.parent / "config.resolved.json")
     return Model(
         folder=folder,
         run_id=str(manifest.get("run_id") or folder.resolve().name),
         step=int(manifest.get("step") or 0),
-        round=int(config.get("round") or 0) if manifest else 0,
+        round=int(resolved.get("config", {}).get("round") or 0) if manifest else 0,
     )
 
 
@@ -95,7 +95,7 @@ def evaluate(
     on_note: Callable[[str], None] = lambda _: None,
     on_progress: Callable[[int, str], None] = lambda _count, _detail: None,
 ) -> Iterator[Record]:
-    """Yields one line per item, skill by skill.
+    """Yields one line per item.
 
     Args:
         model: from `identify`.
@@ -106,37 +106,39 @@ def evaluate(
     Raises:
         SandboxError: plans can't be run at all; an evaluation is not allowed to guess.
     """
-    by_skill: dict[str, list[Record]] = {}
-    for record in synth.generate(requests, seed=seed, split="eval"):
-        by_skill.setdefault(record["metadata"]["skill"], []).append(record)
-    done = 0
+    records = list(synth.generate(requests, seed=seed, split="eval"))
+    answers = _answers(model.folder, records, profile, on_progress)
     with ExitStack() as stack:
         box: Sandbox | None = None
-        for skill, records in by_skill.items():
-            on_progress(done, f"{skill}: answering")
-            answers = _answers(model.folder, records, profile)
-            if box is None and any("output" in record for record in records):
-                box = open_sandbox(sandbox, on_note=on_note)
-                on_note(f"sandbox: {box.name}")
-                stack.callback(box.close)
-            for record, answer, verdict in zip(records, answers, _judge(records, answers, box), strict=True):
-                yield _item(model, record, answer, verdict, profile)
-                done += 1
-                on_progress(done, skill)
+        if any("output" in record for record in records):
+            box = open_sandbox(sandbox, on_note=on_note)
+            on_note(f"sandbox: {box.name}")
+            stack.callback(box.close)
+        pool = stack.enter_context(ThreadPoolExecutor(os.cpu_count() or 1))
+        verdicts = pool.map(lambda pair: judge_answer(pair[0], pair[1], box), zip(records, answers, strict=True))
+        for done, (record, answer, verdict) in enumerate(zip(records, answers, verdicts, strict=True), 1):
+            yield _item(model, record, answer, verdict, profile)
+            on_progress(done, "judging")
 
 
-def _answers(folder: Path, records: Sequence[Record], profile: ProfileName) -> list[str]:
-    from trainer.generate import generate_answers
+def _answers(
+    folder: Path, records: Sequence[Record], profile: ProfileName, on_progress: Callable[[int, str], None]
+) -> list[str]:
+    """Gives the model's answers; one may be somewhat longer than the longest reference of its skill and level."""
+    from trainer.generate import generate_answers, token_counts
 
-    longest = max(len(last_assistant(formats.convert(record, "chat", profile=profile))) for record in records)
-    prompts = [conversation(record, profile) for record in records]
-    return generate_answers(folder, prompts, profile=profile, max_new_tokens=longest + SPARE_TOKENS)
-
-
-def _judge(records: Sequence[Record], answers: Sequence[str], box: Sandbox | None) -> Iterable[Verdict]:
-    """Gives the verdicts in order; plans run on every core."""
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(pool.map(lambda pair: judge_answer(pair[0], pair[1], box), zip(records, answers, strict=True)))
+    references = [last_assistant(formats.convert(record, "chat", profile=profile)) for record in records]
+    longest: dict[str, int] = {}
+    for record, count in zip(records, token_counts(folder, references), strict=True):
+        cell = tag_of(record["metadata"])
+        longest[cell] = max(longest.get(cell, 0), count)
+    return generate_answers(
+        folder,
+        [conversation(record, profile) for record in records],
+        profile=profile,
+        max_new_tokens=[longest[tag_of(record["metadata"])] * 5 // 4 + SPARE_TOKENS for record in records],
+        on_progress=lambda done, _total: on_progress(done, "answering"),
+    )
 
 
 def judge_answer(record: Record, answer: str, box: Sandbox | None) -> Verdict:

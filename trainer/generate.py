@@ -26,7 +26,7 @@ def generate_answers(
     conversations: Sequence[list[Message]],
     *,
     profile: ProfileName,
-    max_new_tokens: int,
+    max_new_tokens: int | Sequence[int],
     batch_size: int = 32,
     on_progress: Progress | None = None,
 ) -> list[str]:
@@ -36,13 +36,14 @@ def generate_answers(
         model_dir: a model folder, a checkpoint, or a run (its newest checkpoint).
         conversations: chat turns up to where the assistant is to speak.
         profile: decides whether a template with `<think>` blocks is replaced, as in training.
-        max_new_tokens: where an answer that does not end is cut off.
+        max_new_tokens: where an answer that does not end is cut off; one number, or one per conversation.
         batch_size: conversations at a time.
         on_progress: told how many are done.
     Raises:
         UsageError, ConfigError: no model there, or its template can't be rendered turn by turn.
     """
-    if max_new_tokens < 1 or batch_size < 1:
+    limits = [max_new_tokens] * len(conversations) if isinstance(max_new_tokens, int) else list(max_new_tokens)
+    if min(limits, default=1) < 1 or batch_size < 1 or len(limits) != len(conversations):
         raise ConfigError("max_new_tokens and batch_size must be at least 1")
     folder = resolve_model(model_dir)
     answers = [""] * len(conversations)
@@ -52,15 +53,24 @@ def generate_answers(
         encoded = encode(tokenizer, [render_prompt(tokenizer, turns) for turns in conversations])
         prompts = [ids for ids, _ in encoded]
         stops = _stop_ids(tokenizer, model)
-        order = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index]), index))
+        order = sorted(range(len(prompts)), key=lambda index: (-limits[index], -len(prompts[index]), index))
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            outputs = _greedy(model, [prompts[row] for row in rows], stops, max_new_tokens)
+            outputs = _greedy(model, [prompts[row] for row in rows], stops, [limits[row] for row in rows])
             for row, ids in zip(rows, outputs, strict=True):
                 answers[row] = tokenizer.decode(ids, skip_special_tokens=True)
             if on_progress is not None:
                 on_progress(min(start + batch_size, len(order)), len(order))
     return answers
+
+
+def token_counts(model_dir: str | Path, texts: Sequence[str]) -> list[int]:
+    """Gives how many tokens each text has for the model's tokenizer, without loading the model."""
+    from transformers import AutoTokenizer
+
+    with quiet():
+        tokenizer = AutoTokenizer.from_pretrained(resolve_model(model_dir), local_files_only=True)
+        return [len(tokenizer.encode(text, add_special_tokens=False)) for text in texts]
 
 
 def _load(folder: Path) -> tuple[Any, Any]:
@@ -85,8 +95,8 @@ def _stop_ids(tokenizer: Any, model: Any) -> set[int]:
     return {stop for stop in stops if stop is not None}
 
 
-def _greedy(model: Any, prompts: list[list[int]], stops: set[int], max_new_tokens: int) -> list[list[int]]:
-    """Gives the most likely continuation of each prompt, without its stop token, at most `max_new_tokens` long."""
+def _greedy(model: Any, prompts: list[list[int]], stops: set[int], limits: list[int]) -> list[list[int]]:
+    """Gives the most likely continuation of each prompt, without its stop token, at most its limit of tokens long."""
     # B rows still open, T tokens so far
     import torch
     from transformers import DynamicCache
@@ -104,7 +114,7 @@ def _greedy(model: Any, prompts: list[list[int]], stops: set[int], max_new_token
     cache = DynamicCache(config=model.config)
     positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
     with torch.inference_mode():
-        for _ in range(max_new_tokens):
+        for length in range(1, max(limits) + 1):
             logits_BV = model(
                 input_ids=ids_BT,
                 attention_mask=mask_BT,
@@ -114,10 +124,12 @@ def _greedy(model: Any, prompts: list[list[int]], stops: set[int], max_new_token
                 logits_to_keep=1,
             ).logits[:, -1]
             best_B = logits_BV.argmax(-1)
-            keep_B = ~torch.isin(best_B, stop_ids)
-            for row, token, is_open in zip(list(open_rows), best_B.tolist(), keep_B.tolist(), strict=True):
+            goes_on_B = ~torch.isin(best_B, stop_ids)
+            for row, token, is_open in zip(list(open_rows), best_B.tolist(), goes_on_B.tolist(), strict=True):
                 if is_open:
                     outputs[row].append(token)
+            has_room_B = torch.tensor([limits[row] > length for row in open_rows], device=device)
+            keep_B = goes_on_B & has_room_B
             if not keep_B.all():
                 open_rows = [row for row, is_open in zip(open_rows, keep_B.tolist(), strict=True) if is_open]
                 if not open_rows:

@@ -34,7 +34,7 @@ def test_key_order_and_unknown_keys_are_kept():
     assert dumps(loads(line)) == line
 
 
-@pytest.mark.parametrize("text", ["NaN", "Infinity", '"\\ud800"', "1e400", '{"a":1}x', "01", f'{"9" * 25}x'])
+@pytest.mark.parametrize("text", ["NaN", "Infinity", '"\\ud800"', "1e400", '{"a":1}x', "01", f"{'9' * 25}x"])
 def test_what_is_no_json_is_refused(text):
     with pytest.raises(ValueError, match=r".+"):
         loads(text)
@@ -179,4 +179,6 @@ def test_the_kernel_imports_nothing_heavy():
     code = "import frontier_core.jsonl, frontier_core.lineage, frontier_core.schemas, sys; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert loaded.isdisjoint({"yaml", "typer", "zstandard", "jsonschema_rs", "torch", "docker", "rich", "importlib.metadata"})
+    assert loaded.isdisjoint(
+        {"yaml", "typer", "zstandard", "jsonschema_rs", "torch", "docker", "rich", "importlib.metadata"}
+    )

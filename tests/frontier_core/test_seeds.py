@@ -6,7 +6,7 @@ from frontier_core.seeds import child_random, child_seed, is_held_out
 
 def test_a_child_seed_is_the_same_everywhere():
     # printf 'binary\x1f1.0.0\x1f7\x1f1\x1f0' | b2sum -l 64
-    assert child_seed("binary", "1.0.0", 7, 1, 0) == 0xde3d3aa5eacd78b8
+    assert child_seed("binary", "1.0.0", 7, 1, 0) == 0xDE3D3AA5EACD78B8
 
 
 def test_neighbouring_seeds_share_nothing():

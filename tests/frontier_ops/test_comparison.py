@@ -10,7 +10,14 @@ def evaluation(tmp_path, name, answers, run_id="r"):
     (tmp_path / name).mkdir()
     path = tmp_path / f"{name}.jsonl"
     items = [
-        {"kind": "eval_item", "run_id": run_id, "step": 3, "skill": skill, "item_id": f"{skill}/{place}", "correct": right}
+        {
+            "kind": "eval_item",
+            "run_id": run_id,
+            "step": 3,
+            "skill": skill,
+            "item_id": f"{skill}/{place}",
+            "correct": right,
+        }
         for skill, rights in answers.items()
         for place, right in enumerate(rights)
     ]
@@ -25,7 +32,11 @@ def test_the_mean_over_skills_ranks_and_the_later_wins_a_tie(tmp_path, monkeypat
     second = evaluation(tmp_path, "b", {"x": [False, False], "y": [True]}, "second")
     third = evaluation(tmp_path, "c", {"x": [False, True], "y": [True]}, "third")
     ranked = compare([first, second, third])
-    assert [(entry.run_id, entry.mean_accuracy) for entry in ranked] == [("third", 0.75), ("first", 0.75), ("second", 0.5)]
+    assert [(entry.run_id, entry.mean_accuracy) for entry in ranked] == [
+        ("third", 0.75),
+        ("first", 0.75),
+        ("second", 0.5),
+    ]
     assert ranked[0].checkpoint == str(tmp_path / "c")
 
 

@@ -68,3 +68,24 @@ def test_a_model_is_evaluated_item_by_item_and_twice_alike(tiny_model):
     assert len({item["item_id"] for item in items}) == 6
     assert {item["kind"] for item in items} == {"eval_item"}
     assert all(item["code"] != "ok" for item in items if not item["correct"])
+
+
+@pytest.mark.torch
+def test_a_run_says_which_round_and_step_it_is(tiny_model, tmp_path):
+    from frontier_core.jsonl import write_records
+    from trainer.config import TrainerConfig
+    from trainer.engine import TrainerEngine
+
+    write_records(tmp_path / "train.jsonl", held_out(BINARY, 4))
+    config = TrainerConfig(
+        model_dir=str(tiny_model),
+        train_files=(str(tmp_path / "train.jsonl"),),
+        output_dir=str(tmp_path / "run"),
+        run_id="third",
+        round=3,
+        max_steps=2,
+    )
+    assert TrainerEngine().run_job(config).success
+    model = identify(tmp_path / "run")
+    assert (model.run_id, model.step, model.round) == ("third", 2, 3)
+    assert model.folder == tmp_path / "run" / "checkpoint-2"

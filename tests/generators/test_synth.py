@@ -57,7 +57,9 @@ def test_a_run_is_deterministic_distinct_and_of_the_asked_counts():
 def test_the_splits_never_share_a_problem_whatever_the_seeds():
     requests = plan_requests([BINARY], 60)
     train = [record for seed in range(4) for record in generate(requests, seed=seed)]
-    held_out = [record for seed in range(4) for record in generate(plan_requests([BINARY], 16), seed=seed, split="eval")]
+    held_out = [
+        record for seed in range(4) for record in generate(plan_requests([BINARY], 16), seed=seed, split="eval")
+    ]
     assert problems(train).isdisjoint(problems(held_out))
 
 
@@ -69,7 +71,9 @@ def test_more_than_a_level_has_is_refused_at_once():
 
 def test_an_unknown_level_names_the_known_ones():
     with pytest.raises(UsageError) as caught:
-        check_capacity(plan_requests([Domain(name="a", skill="syllo", levels=(9,))], 1), split="train", allow_duplicates=False)
+        check_capacity(
+            plan_requests([Domain(name="a", skill="syllo", levels=(9,))], 1), split="train", allow_duplicates=False
+        )
     assert caught.value.hint == "its levels: 1, 2, 3, 4, 5"
 
 

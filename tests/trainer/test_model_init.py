@@ -40,9 +40,9 @@ def test_folder_loads_through_the_auto_classes_and_speaks(tmp_path: Path) -> Non
     assert model.config.model_type == "qwen3"
     assert model.config.tie_word_embeddings
     assert report["num_parameters"] == sum(weight.numel() for weight in model.parameters())
-    # Embedding (tied), two layers of four 128 x 128 and three 128 x 384 maps, head norms of 16, layer norms of 128.
-    layer = 4 * 128 * 128 + 3 * 128 * 384 + 2 * 16 + 2 * 128
-    assert report["num_parameters"] == report["vocab_size"] * 128 + 2 * layer + 128
+    # Embedding (tied), two layers of four 192 x 192 and three 192 x 384 maps, head norms of 16, layer norms of 192.
+    layer = 4 * 192 * 192 + 3 * 192 * 384 + 2 * 16 + 2 * 192
+    assert report["num_parameters"] == report["vocab_size"] * 192 + 2 * layer + 192
     assert report["vocab_size"] == len(tokenizer) == model.config.vocab_size
     ids = tokenizer.apply_chat_template([{"role": "user", "content": "What is 1984?"}], add_generation_prompt=True)[
         "input_ids"
@@ -59,8 +59,6 @@ def test_every_digit_is_a_token_of_its_own_and_anything_can_be_spelt(tmp_path: P
         tokenizer = AutoTokenizer.from_pretrained(tmp_path / "m", local_files_only=True)
     assert tokenizer.tokenize("1984") == ["1", "9", "8", "4"]
     assert len(tokenizer.encode("\N{THINKING FACE}" * 4)) == 1
-    word = tokenizer.encode("Copy")
-    assert tokenizer.encode("a Copy/Copy'Copy").count(word[0]) == 3 * len(word) == 3
     strange = "na\u00efve \u6f22 \x00\t\r\n  x\u0301"
     assert tokenizer.decode(tokenizer.encode(strange)) == strange
 
