@@ -19,8 +19,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-LINE = '{"messages":[{"role":"user","content":"7 + 5?"},{"role":"assistant","content":"12"}],"metadata":{"skill":"x"}}\n'
-PEERS = {"datasets-cli --help": "datasets-cli", "transformers --help": "transformers", "accelerate --help": "accelerate"}
+TURNS = '[{"role":"user","content":"7 + 5?"},{"role":"assistant","content":"12"}]'
+LINE = f'{{"messages":{TURNS},"metadata":{{"skill":"x"}}}}\n'
+PEERS = ("datasets-cli", "transformers", "accelerate", "trl")
 GOALS = {"version": 2.0, "help": 2.0, "validate_one": 8.0}
 
 
@@ -54,10 +55,12 @@ def main() -> None:
             for name, command in commands.items():
                 times[name].append(cpu_s(command))
         peers = {}
-        for name, program in PEERS.items():
+        for program in PEERS:
             path = shutil.which(program, path=str(Path(sys.executable).parent))
             if path:
-                peers[name] = statistics.median(cpu_s([path, "--help"]) for _ in range(2 if options.quick else 5))
+                peers[f"{program} --help"] = statistics.median(
+                    cpu_s([path, "--help"]) for _ in range(2 if options.quick else 5)
+                )
     medians = {name: statistics.median(values) for name, values in times.items()}
     ratios = {name: medians[name] / medians["pass"] for name in GOALS}
     result = {

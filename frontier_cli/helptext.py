@@ -88,7 +88,7 @@ def documents() -> dict[str, str]:
     """Gives every generated file by its path from the root of the checkout."""
     texts = {name: command_help(name) for name in COMMANDS}
     pages = [f"## frontier {name}\n\n```text\n{text}```\n" for name, text in texts.items()]
-    intro = "# Commands\n\nWritten by `make docs` from the commands themselves; the same text as `frontier COMMAND -h`.\n\n"
+    intro = "# Commands\n\nWritten by `make docs` from the commands; the same text as `frontier COMMAND -h`.\n\n"
     return {
         "frontier_cli/help/frontier.txt": front_help(),
         **{f"frontier_cli/help/{name.replace(' ', '-')}.txt": text for name, text in texts.items()},

@@ -55,7 +55,8 @@ def compare(paths: Sequence[str]) -> list[Ranked]:
                 skills=stats,
             )
         )
-    return sorted(reversed(ranked), key=lambda entry: -entry.mean_accuracy)
+    later_first = ranked[::-1]
+    return sorted(later_first, key=lambda entry: -entry.mean_accuracy)
 
 
 def _items(path: str) -> list[Record]:

@@ -6,8 +6,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from validators.sandbox.backend import Limits, Sandbox, open_sandbox
-
 from frontier_core.jsonl import Row, read_rows
 from frontier_core.lineage import mark
 from frontier_core.records import Record
@@ -15,6 +13,7 @@ from frontier_core.rejects import reject_record
 from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, silent
 from validators import execution_gate
 from validators.base import ACCEPTED, Verdict, problem_findings
+from validators.sandbox.backend import Limits, Sandbox, open_sandbox
 from validators.schema_gate import SchemaGate
 
 

@@ -27,7 +27,9 @@ def command(
     ranked = compare(evaluations)
     if best:
         if not ranked[0].checkpoint:
-            raise UsageError(f"{ranked[0].path}: has no sidecar that names its checkpoint", hint="frontier eval -o FILE")
+            raise UsageError(
+                f"{ranked[0].path}: has no sidecar that names its checkpoint", hint="frontier eval -o FILE"
+            )
         console.emit(ranked[0].checkpoint)
         return 0
     for place, entry in enumerate(ranked, 1):
@@ -35,9 +37,10 @@ def command(
         low, high = wilson_interval(whole.successes, whole.trials)
         if json:
             rates = {name: value.rate for name, value in entry.skills.items()}
-            fields = {"run_id": entry.run_id, "step": entry.step, "checkpoint": entry.checkpoint}
-            console.emit(dumps({"place": place, **fields, "mean_accuracy": entry.mean_accuracy, "skills": rates}).decode())
+            fields = {"place": place, "run_id": entry.run_id, "step": entry.step, "checkpoint": entry.checkpoint}
+            console.emit(dumps({**fields, "mean_accuracy": entry.mean_accuracy, "skills": rates}).decode())
             continue
         interval = f"{whole.successes}/{whole.trials} ({low:.1%} - {high:.1%})"
-        console.emit(f"{place}  {entry.mean_accuracy:6.1%} mean over skills  {interval}  {entry.checkpoint or entry.path}")
+        where = entry.checkpoint or entry.path
+        console.emit(f"{place}  {entry.mean_accuracy:6.1%} mean over skills  {interval}  {where}")
     return 0

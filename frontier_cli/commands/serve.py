@@ -15,8 +15,10 @@ frontier serve release --release current --port 8765 --request-log requests.json
 
 
 def command(
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="the folder given to frontier deploy --to")] = "release",
-    release: Annotated[str, typer.Option("--release", metavar="ID", help="current, an id, or its first digits")] = "current",
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="what frontier deploy --to was given")] = "release",
+    release: Annotated[
+        str, typer.Option("--release", metavar="ID", help="current, or an id's first digits")
+    ] = "current",
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="P", help="0 picks a free one")] = 8765,
     ready_file: Annotated[

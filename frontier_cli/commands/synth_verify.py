@@ -36,11 +36,10 @@ def command(
 
     Docker where a daemon answers, else unprivileged Linux namespaces; which one is said on stderr and in the sidecar.
     """
-    from validators.sandbox.backend import Limits
-
     from frontier_cli.verdicts import finish
     from frontier_ops.stage_files import Target
     from frontier_ops.stage_verify import verify
+    from validators.sandbox.backend import Limits
 
     limits = Limits(
         timeout_s=timeout,

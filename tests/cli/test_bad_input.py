@@ -1,4 +1,4 @@
-"""For each command: what it says of input that can't be read. Exit code, one line, place, no traceback, no leftovers."""
+"""What each command says of input that can't be read: exit code, one line, place; no traceback, no leftovers."""
 
 import json
 

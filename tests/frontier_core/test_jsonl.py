@@ -149,9 +149,8 @@ def test_digest_and_size_describe_the_committed_file(tmp_path):
 
 
 def test_a_full_disk_says_so(monkeypatch):
-    with pytest.raises(EnvironmentMissing, match="no space left"), Output("/dev/full") as output:
-        for _ in range(100_000):
-            output.write({"a": "x" * 100})
+    with pytest.raises(EnvironmentMissing, match="no space left"):
+        write_records("/dev/full", ({"a": "x" * 100} for _ in range(100_000)))
 
 
 def test_a_missing_folder_says_how_to_make_it(tmp_path):
