@@ -41,6 +41,7 @@ SEE_ALSO = {
     "serve": ("deploy", "ask"),
     "ask": ("serve",),
     "lineage show": ("report",),
+    "config show": ("validate",),
     "report": ("lineage show",),
 }
 

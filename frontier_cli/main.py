@@ -121,11 +121,10 @@ def _run(name: str, arguments: list[str]) -> int:
 def _invoke(name: str, arguments: list[str]) -> int:
     """Parses with Typer and runs the command's function; its return value is the exit code, None is 0."""
     from frontier_cli.console import error
-    from frontier_cli.parse import ParseError, click_command
+    from frontier_cli.parse import ParseError, parse
 
-    command = click_command(name)
     try:
-        context = command.make_context(f"frontier {name}", list(arguments))
+        command, context = parse(name, arguments)
     except ParseError as mistake:
         error(mistake.format_message(), f"frontier {name} -h")
         return EXIT_USAGE

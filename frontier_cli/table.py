@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("serve", "answer /v1/chat/completions with a deployed release"),
     "ask": ("ask", "ask a served model one question"),
     "lineage show": ("lineage_show", "show what a file was made from, back to the seeds"),
+    "config show": ("config_show", "show each option's value and where it came from"),
     "report": ("report", "write the loop's report page and print its table"),
 }
 

@@ -22,25 +22,32 @@ from validators.sandbox.expectations import difference, glob_pattern, inflate
 from validators.sandbox.image import Tree
 from validators.sandbox.tools import TOOLS, advice
 
+DOCKER_NS = pytest.param("docker-ns", marks=pytest.mark.docker)
+DOCKER_RUN = pytest.param("docker-run", marks=pytest.mark.docker)
 
-@pytest.fixture(scope="module", params=["native-ns", pytest.param("docker-run", marks=pytest.mark.docker)])
-def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+
+def opened(name: str) -> Iterator[Sandbox]:
     try:
-        opened = open_sandbox(request.param)
+        sandbox = open_sandbox(name)
     except EnvironmentMissing as error:
         pytest.skip(f"{error.message} ({error.hint})")
-    yield opened
-    opened.close()
+    yield sandbox
+    sandbox.close()
+
+
+@pytest.fixture(scope="module", params=["native-ns", DOCKER_NS, DOCKER_RUN])
+def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    yield from opened(request.param)
+
+
+@pytest.fixture(scope="module", params=["native-ns", DOCKER_NS])
+def fast_sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    yield from opened(request.param)
 
 
 @pytest.fixture(scope="module")
 def native() -> Iterator[Sandbox]:
-    try:
-        opened = open_sandbox("native-ns")
-    except EnvironmentMissing as error:
-        pytest.skip(f"{error.message} ({error.hint})")
-    yield opened
-    opened.close()
+    yield from opened("native-ns")
 
 
 def run(sandbox: Sandbox, *commands: str, **job: Any) -> Outcome:
@@ -179,13 +186,13 @@ def findings_of(sandbox: Sandbox, name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", EXPECTATIONS)
-def test_expectation(native: Sandbox, name: str) -> None:
-    assert findings_of(native, name) == EXPECTATIONS[name][2]
+def test_expectation(fast_sandbox: Sandbox, name: str) -> None:
+    assert findings_of(fast_sandbox, name) == EXPECTATIONS[name][2]
 
 
 @pytest.mark.docker
 @pytest.mark.slow
-def test_docker_agrees_on_every_expectation() -> None:
+def test_docker_run_agrees_on_every_expectation() -> None:
     try:
         sandbox = open_sandbox("docker-run")
     except EnvironmentMissing as error:
@@ -355,21 +362,45 @@ def test_limits_refuse_what_nothing_could_run_under() -> None:
 
 def test_unknown_backend_is_a_config_error_with_the_nearest_name() -> None:
     with pytest.raises(ConfigError) as caught:
-        open_sandbox("docker")
+        open_sandbox("docker-rum")
     assert "docker-run" in caught.value.hint
 
 
 def test_no_backend_at_all_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(name: str, *_: object) -> Sandbox:
-        raise EnvironmentMissing(f"{name} is not here", hint=f"install {name}")
+        tool = name.partition("-")[0]
+        raise EnvironmentMissing(f"{tool} is not here", hint=f"install {tool}")
 
     monkeypatch.setattr("validators.sandbox.backend._open_one", refuse)
-    notes: list[str] = []
     with pytest.raises(EnvironmentMissing) as caught:
-        open_sandbox(on_note=notes.append)
-    assert caught.value.message == "no sandbox to run plans in: docker-run is not here; native-ns is not here"
-    assert caught.value.hint == "install docker-run; or: install native-ns"
-    assert notes == ["docker-run passed over: docker-run is not here"]
+        open_sandbox()
+    assert caught.value.message == "no sandbox to run plans in: docker is not here; native is not here"
+    assert caught.value.hint == "install docker; or: install native"
+
+
+@pytest.mark.parametrize(
+    ("broken", "chosen", "notes"),
+    [
+        ({}, "docker-ns", []),
+        ({"docker-ns": "no user namespaces"}, "docker-run", ["docker-ns passed over: no user namespaces"]),
+        ({"docker-ns": "no engine", "docker-run": "no engine"}, "native-ns",
+         ["docker-ns and docker-run passed over: no engine"]),
+        ({"docker-ns": "no user namespaces", "docker-run": "no engine"}, "native-ns",
+         ["docker-ns passed over: no user namespaces", "docker-run passed over: no engine"]),
+    ],
+)  # fmt: skip
+def test_auto_takes_the_first_that_works_and_says_why_not_the_others(
+    monkeypatch: pytest.MonkeyPatch, broken: dict[str, str], chosen: str, notes: list[str]
+) -> None:
+    def choose(name: str, *_: object) -> str:
+        if name in broken:
+            raise EnvironmentMissing(broken[name])
+        return name
+
+    monkeypatch.setattr("validators.sandbox.backend._open_one", choose)
+    heard: list[str] = []
+    assert open_sandbox(on_note=heard.append) == chosen
+    assert heard == notes
 
 
 def test_sandbox_that_lets_something_through_fails_the_self_test() -> None:
@@ -392,7 +423,7 @@ def test_answer_in_another_form_is_a_sandbox_error() -> None:
 
 
 def test_backends_are_tried_strongest_first() -> None:
-    assert BACKENDS == ("docker-run", "native-ns")
+    assert BACKENDS == ("docker-ns", "docker-run", "native-ns")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,12 @@ LIMITS = Limits(timeout_s=1, memory_bytes=128 * MIB, max_processes=64, disk_byte
 
 
 @pytest.fixture(
-    scope="module", params=["native-ns", pytest.param("docker-run", marks=[pytest.mark.docker, pytest.mark.slow])]
+    scope="module",
+    params=[
+        "native-ns",
+        pytest.param("docker-ns", marks=pytest.mark.docker),
+        pytest.param("docker-run", marks=[pytest.mark.docker, pytest.mark.slow]),
+    ],
 )
 def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     try:
@@ -44,7 +49,7 @@ CASES = {
     "fork_bomb": (":(){ :|:& };:; sleep 30", {"timeout", "nonzero"}),
     "fork_bomb_in_background": ("(:(){ :|:& };:) & exit 0", {"ok", "timeout"}),
     "memory_hog": ("tail /dev/zero", {"oom"}),
-    "memory_of_many": ("for i in 1 2 3 4; do head -c 60m /dev/zero | tail & done; wait; exit 7", {"oom"}),
+    "memory_of_many": ("for i in 1 2 3 4; do (head -c 60m /dev/zero; sleep 9) | tail & done; wait; exit 7", {"oom"}),
     "disk_fill": ("head -c 100m /dev/zero > big", {"disk_limit"}),
     "disk_fill_in_parts": ("for i in $(seq 99); do head -c 1m /dev/zero > /tmp/$i || exit 1; done", {"disk_limit"}),
     "inode_fill": ("mkdir d; cd d; for i in $(seq 30); do touch $i.{1..1000} || exit 1; done", {"disk_limit"}),

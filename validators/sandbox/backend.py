@@ -1,7 +1,8 @@
 """What every sandbox offers, and how one is chosen: by a self-test, a plan that tries to escape and must fail.
 
-A sandbox runs one plan per call in a world of its own. Backends: `docker-run` (docker_run.py, a hardened container per
-plan) and `native-ns` (native.py, kernel namespaces alone). Which is better for whom: docs/records.md, "Verdicts".
+A sandbox runs one plan per call in a world of its own. Backends: `docker-ns` (docker_ns.py, kernel namespaces inside
+hardened containers), `docker-run` (docker_run.py, a hardened container per plan) and `native-ns` (native.py, kernel
+namespaces alone). Which is better for whom: docs/sandbox.md.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ Note = Callable[[str], None]
 Json = dict[str, Any]
 
 MIB = 1 << 20
-BACKENDS = ("docker-run", "native-ns")
+BACKENDS = ("docker-ns", "docker-run", "native-ns")
+"""In the order "auto" tries them."""
 STATUSES = ("ok", "nonzero", "timeout", "oom", "output_limit", "disk_limit", "forbidden", "sandbox_error")
 
 
@@ -117,7 +119,7 @@ def open_sandbox(name: str = "auto", *, limits: Limits | None = None, on_note: N
     """Gives a sandbox that has just proved itself.
 
     Args:
-        name: a backend, or "auto": docker-run where a daemon answers, else native-ns.
+        name: a backend, or "auto": the first of BACKENDS that passes its self-test here.
         limits: what one plan may use; the defaults of Limits when None.
         on_note: gets remarks for people ("building the image ...", why a backend was passed over).
     Raises:
@@ -127,17 +129,20 @@ def open_sandbox(name: str = "auto", *, limits: Limits | None = None, on_note: N
     if name != "auto" and name not in BACKENDS:
         raise ConfigError(f"unknown sandbox {name!r}", hint=did_you_mean(name, ["auto", *BACKENDS]))
     note: Note = on_note or _drop
-    problems: list[EnvironmentMissing] = []
+    problems: dict[str, list[str]] = {}  # what is wrong -> with which backends
+    hints: dict[str, None] = {}
     for backend in BACKENDS if name == "auto" else (name,):
         try:
-            return _open_one(backend, limits or Limits(), note)
+            sandbox = _open_one(backend, limits or Limits(), note)
         except EnvironmentMissing as error:
-            problems.append(error)
-            if name == "auto" and backend != BACKENDS[-1]:
-                note(f"{backend} passed over: {error.message}")
-    message = "; ".join(f"{problem.message}" for problem in problems)
-    hint = "; or: ".join(problem.hint for problem in problems if problem.hint)
-    raise EnvironmentMissing(f"no sandbox to run plans in: {message}", hint=hint)
+            problems.setdefault(error.message, []).append(backend)
+            hints[error.hint] = None
+            continue
+        for problem, backends in problems.items():
+            note(f"{' and '.join(backends)} passed over: {problem}")
+        return sandbox
+    hint = "; or: ".join(filter(None, hints))
+    raise EnvironmentMissing(f"no sandbox to run plans in: {'; '.join(problems)}", hint=hint)
 
 
 def _drop(_text: str) -> None:
@@ -146,7 +151,11 @@ def _drop(_text: str) -> None:
 
 def _open_one(backend: str, limits: Limits, note: Note) -> Sandbox:
     sandbox: Sandbox
-    if backend == "docker-run":
+    if backend == "docker-ns":
+        from validators.sandbox.docker_ns import DockerNsSandbox
+
+        sandbox = DockerNsSandbox(limits, note)
+    elif backend == "docker-run":
         from validators.sandbox.docker_run import DockerSandbox
 
         sandbox = DockerSandbox(limits, note)
@@ -165,6 +174,8 @@ def sandbox_hint(backend: str) -> str:
     """Says what to do when a backend does not work on this machine."""
     if backend == "docker-run":
         return "see `docker info`"
+    if backend == "docker-ns":
+        return "allow user namespaces on the engine's host, or use docker-run"
     return (
         "allow user namespaces: sysctl -w user.max_user_namespaces=10000 "
         "(Ubuntu: kernel.apparmor_restrict_unprivileged_userns=0; in a container: --security-opt seccomp=unconfined "
@@ -186,6 +197,7 @@ can write_etc 'touch /etc/probe'
 can write_sys 'echo 1 > /proc/sys/vm/drop_caches || echo x > /proc/sys/kernel/core_pattern'
 can runner_memory 'head -c1 /proc/1/mem || ls /proc/1/fd/'
 can mount 'mount -t tmpfs x /tmp || unshare -Ur true'
+can namespace 'python3 -c "import ctypes; raise SystemExit(ctypes.CDLL(None).unshare(0x10000000))"'
 say interfaces "$(awk -F: 'NR>2 {gsub(/ /,"",$1); print $1}' /proc/net/dev | sort | tr '\n' ' ')"
 can internet 'timeout 1 bash -c "exec 3<>/dev/tcp/169.254.169.254/80"'
 say caps "$(awk '/^CapEff/ {print $2}' /proc/self/status)"
@@ -204,6 +216,7 @@ write_etc=no
 write_sys=no
 runner_memory=no
 mount=no
+namespace=no
 interfaces=lo\N{SPACE}
 internet=no
 caps=0000000000000000

@@ -15,7 +15,7 @@ import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO
 
 from frontier_core.errors import SandboxError
 from frontier_core.jsonl import dumps, loads
@@ -38,7 +38,7 @@ class Launch:
 
 
 class ProcessSandbox(ABC):
-    """A sandbox that is one fresh process per plan; what process, its backend says."""
+    """A sandbox that is a process: a fresh one per plan unless `answer` says otherwise; which, its backend says."""
 
     name: str
 
@@ -76,9 +76,9 @@ class ProcessSandbox(ABC):
             "known_tools": list(TOOLS),
             "limits": limits_json(self.limits) | self.runner_limits(),
         }
-        outcome = self._attempt(full)
+        outcome = self._attempt(full, is_retry=False)
         if outcome.status == "sandbox_error" and outcome.failure not in NOT_WORTH_RETRYING:
-            outcome = self._attempt(full)
+            outcome = self._attempt(full, is_retry=True)
         return outcome
 
     def close(self) -> None:
@@ -89,9 +89,9 @@ class ProcessSandbox(ABC):
         for process, launch in running:
             self.kill(process, launch)
 
-    def _attempt(self, job: Json) -> Outcome:
+    def _attempt(self, job: Json, *, is_retry: bool) -> Outcome:
         try:
-            answer = self._exchange(self.launch(job["fixture"]), dumps(job) + b"\n")
+            answer = self.answer(job, is_retry=is_retry)
             if answer.get("failure") == "missing_tool":
                 names = answer["reason"]
                 answer["reason"] = f"the sandbox lacks {names} ({advice(names)})"
@@ -100,7 +100,28 @@ class ProcessSandbox(ABC):
             failure = "closed" if self._is_closed else "sandbox"
             return Outcome(status="sandbox_error", backend=self.name, failure=failure, reason=str(error))
 
-    def _exchange(self, launch: Launch, job: bytes) -> dict[str, Any]:
+    def answer(self, job: Json, *, is_retry: bool) -> Json:
+        """Gives the runner's answer to a job.
+
+        Args:
+            is_retry: the sandbox failed at this job just now, so that nothing that was there then should be used.
+        Raises:
+            SandboxError: there is none.
+        """
+        del is_retry  # every process is a fresh one
+        launch = self.launch(job["fixture"])
+        process = self.start(launch)
+        try:
+            return self.ask(process, job)
+        finally:
+            self.finish(process, launch)
+
+    def start(self, launch: Launch) -> subprocess.Popen[bytes]:
+        """Starts a process that takes jobs; `finish` must follow.
+
+        Raises:
+            SandboxError: the sandbox was closed.
+        """
         with self._lock:
             if self._is_closed:
                 raise SandboxError("the sandbox was closed")
@@ -109,23 +130,34 @@ class ProcessSandbox(ABC):
                 start_new_session=True,
             )  # fmt: skip
             self._running[process.pid] = process, launch
-        try:
-            out, err = _converse(process, job, time.monotonic() + self.limits.timeout_s + GRACE_S)
-            line = out.partition(b"\n")[0]
-            try:
-                answer = loads(line)
-            except ValueError:
-                answer = None
-            if not isinstance(answer, dict):
-                words = err.decode("utf-8", "backslashreplace").strip().splitlines()
-                raise SandboxError(f"no answer from the sandbox: {words[-1] if words else 'it ended without a word'}")
-            return answer
-        finally:
-            self._finish(process, launch)
-            with self._lock:
-                del self._running[process.pid]
+            return process
 
-    def _finish(self, process: subprocess.Popen[bytes], launch: Launch) -> None:
+    def ask(self, process: subprocess.Popen[bytes], job: Json) -> Json:
+        """Hands a job to a process and gives its answer, one line.
+
+        Raises:
+            SandboxError: it did not come in time, or something else did.
+        """
+        out, err = _converse(process, dumps(job) + b"\n", time.monotonic() + self.limits.timeout_s + GRACE_S)
+        line, _, more = out.partition(b"\n")
+        try:
+            answer = loads(line)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict) or more:
+            words = err.decode("utf-8", "backslashreplace").strip().splitlines()
+            raise SandboxError(f"no answer from the sandbox: {words[-1] if words else 'it ended without a word'}")
+        return answer
+
+    def finish(self, process: subprocess.Popen[bytes], launch: Launch) -> None:
+        """Ends a process: by the end of its input, or at once when that does not help."""
+        try:
+            self._wait_or_kill(process, launch)
+        finally:
+            with self._lock:
+                self._running.pop(process.pid, None)
+
+    def _wait_or_kill(self, process: subprocess.Popen[bytes], launch: Launch) -> None:
         stdin, stdout, stderr = _pipes(process)
         with suppress(OSError):
             stdin.close()

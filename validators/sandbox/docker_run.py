@@ -1,5 +1,7 @@
 """The `docker-run` backend: each plan in a hardened container of its own, its image made from the host's tools.
 
+What docker_ns.py needs of it too: the engine, the image, the flags every container gets, and how one is ended.
+
 The runner travels as the command line, so a change of it needs no new image. A container is ended by its name:
 killing the `docker` command alone would leave it running. When we die, the container's stdin ends and with it the
 runner. The SDK asks about the engine and the image; the `docker` command runs plans, because only it forwards stdin
@@ -28,21 +30,21 @@ PING_TIMEOUT_S = 5
 KILL_TIMEOUT_S = 20
 LABEL = "frontier.sandbox"
 UNSTARTED_S = 120
-INSIDE_MODULES = ("confine", "world", "expectations", "runner")
+RUNNER_MODULES = ("confine", "world", "expectations", "runner")
 """What runs inside, each after those it imports."""
 
 
-@lru_cache(maxsize=1)
-def runner_source() -> str:
-    """Gives one program text that defines the runner's modules and runs it; standard library only."""
+@lru_cache(maxsize=4)
+def program_text(modules: tuple[str, ...], start: str) -> str:
+    """Gives one program text that defines the modules and calls `start` of the last; standard library only."""
     folder = Path(__file__).parent
     lines = ["import sys, types", "for name in ('validators', 'validators.sandbox'):"]
     lines += ["    sys.modules[name] = types.ModuleType(name)", "    sys.modules[name].__path__ = []"]
-    for name in INSIDE_MODULES:
+    for name in modules:
         text = (folder / f"{name}.py").read_text(encoding="utf-8")
         lines += [f"module = sys.modules['validators.sandbox.{name}'] = types.ModuleType('validators.sandbox.{name}')"]
         lines += [f"sys.modules['validators.sandbox'].{name} = module", f"exec({text!r}, module.__dict__)"]
-    return "\n".join([*lines, "module.main()", ""])
+    return "\n".join([*lines, f"module.{start}()", ""])
 
 
 class DockerSandbox(ProcessSandbox):
@@ -68,22 +70,31 @@ class DockerSandbox(ProcessSandbox):
             variables: dict[str, str] = dict(pair.split("=", 1) for pair in config["Env"])
             self._python = variables["PYTHON"]
             self._engine = str(client.version()["Version"])
+            options = client.info().get("SecurityOptions") or []
+            self._has_apparmor = any("name=apparmor" in option for option in options)
         finally:
             client.close()
 
     def launch(self, fixture: Json) -> Launch:
         """Gives the `docker run` of one plan."""
+        disk_bytes = self.limits.disk_bytes
+        space = f"rw,exec,nosuid,nodev,size={disk_bytes},nr_inodes=20000,uid=1000,gid=1000"
+        options = [
+            "--hostname", fixture.get("hostname", "sandbox"), "--shm-size", str(disk_bytes),
+            "--tmpfs", f"/home/user:{space},mode=755", "--tmpfs", f"/tmp:{space},mode=1777",
+        ]  # fmt: skip
+        return self.hardened(options, program_text(RUNNER_MODULES, "main"), memory_bytes=self.limits.memory_bytes,
+                             max_processes=self.limits.max_processes)  # fmt: skip
+
+    def hardened(self, options: list[str], program: str, *, memory_bytes: int, max_processes: int) -> Launch:
+        """Gives a `docker run` of a Python program under the limits and closed as far as any container can be."""
         container = f"frontier-sandbox-{os.getpid()}-{secrets.token_hex(6)}"
-        limits, memory = self.limits, f"{self.limits.memory_bytes}b"
-        space = f"rw,exec,nosuid,nodev,size={limits.disk_bytes},nr_inodes=20000,uid=1000,gid=1000"
         argv = [
             self._command, "run", "--rm", "-i", "--name", container, "--label", LABEL,
-            "--hostname", fixture.get("hostname", "sandbox"),
             "--network", "none", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
-            "--pids-limit", str(limits.max_processes), "--memory", memory, "--memory-swap", memory, "--cpus", "1",
-            "--shm-size", str(limits.disk_bytes), "--log-driver", "none", "--user", "1000:1000",
-            "--tmpfs", f"/home/user:{space},mode=755", "--tmpfs", f"/tmp:{space},mode=1777", "--workdir", "/",
-            self.image, self._python, "-I", "-S", "-c", runner_source(),
+            "--pids-limit", str(max_processes), "--memory", f"{memory_bytes}b", "--memory-swap", f"{memory_bytes}b",
+            "--cpus", "1", "--log-driver", "none", "--user", "1000:1000", "--workdir", "/", *options,
+            self.image, self._python, "-I", "-S", "-c", program,
         ]  # fmt: skip
         return Launch(argv=argv, env=dict(os.environ), container=container)
 

@@ -1,16 +1,18 @@
 """Makes a sandbox out of kernel namespaces alone and becomes its process 1: no Docker, no root, no set-uid helper.
 
-Run as a program by native.py: `python -I -S namespaces.py`, job on stdin. As root it first becomes an unprivileged
-user, because /proc/sys is writable for the real root whatever its capabilities. Then: new user, mount, pid, ipc, uts,
-net and cgroup namespaces; a small read-only root of the host's tool folders; tmpfs for what may be written; loopback
-up; every capability dropped. The interpreter stays loaded from outside, so the sandbox needs no Python of its own.
-Standard library only. LIMIT: no cgroup; the sum of memory is watched from process 1, not bounded by the kernel.
+Run as a program by native.py (`python -I -S namespaces.py`, one job on stdin), and inside a container by docker_ns.py
+(`serve`, many jobs, one after the other). As root it first becomes an unprivileged user, because /proc/sys is writable
+for the real root whatever its capabilities. Then: new user, mount, pid, ipc, uts, net and cgroup namespaces; a small
+read-only root of the tool folders around it; tmpfs for what may be written; loopback up; every capability dropped. The
+interpreter stays loaded from outside, so the sandbox needs no Python of its own. Standard library only.
+LIMIT: no cgroup of its own; without a container's the sum of memory is watched from process 1, not bounded.
 """
 
 from __future__ import annotations
 
 import ctypes
 import fcntl
+import gc
 import json
 import os
 import re
@@ -19,6 +21,7 @@ import signal
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 UNPRIVILEGED = 65534
@@ -174,7 +177,11 @@ def say_and_end(reason: str) -> NoReturn:
     os._exit(0)
 
 
-def live_inside(job: dict[str, Any], answer: Any, parent: int) -> NoReturn:
+Answer = Callable[[dict[str, Any]], None]
+"""Runs a job as process 1 and writes its outcome to stdout."""
+
+
+def live_inside(job: dict[str, Any], answer: Answer, parent: int) -> NoReturn:
     """As process 1 of the new namespaces: finishes the sandbox and runs the job in it.
 
     `parent` is the reading end of a pipe whose other end the parent holds: it tells of a death before we could ask to
@@ -205,6 +212,11 @@ def main() -> NoReturn:
 
     job = runner.read_job()
     expectations.preload(job["expect"])
+    become_sandbox(job, runner.answer)
+
+
+def become_sandbox(job: dict[str, Any], answer: Answer) -> NoReturn:
+    """Makes the sandbox around a child, which answers the job; ends when it does, with 0 when it said all it had to."""
     try:
         become_unprivileged()
         enter_namespaces()
@@ -214,11 +226,32 @@ def main() -> NoReturn:
     pid = os.fork()
     if pid == 0:
         os.close(parent_write)
-        live_inside(job, runner.answer, parent_read)
+        live_inside(job, answer, parent_read)
     for fd in (0, 1):  # only process 1 holds the channel
         os.close(fd)
-    os.waitpid(pid, 0)
-    os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    os._exit(0 if status == 0 else 1)
+
+
+def serve() -> NoReturn:
+    """Answers jobs, each in a sandbox of its own, until stdin ends; as process 1 of a container.
+
+    One at a time, so that the container's memory and processes are the plan's. A sandbox whose process 1 was killed may
+    have written half an answer: then this ends, and the container with it.
+    """
+    from validators.sandbox import expectations, runner
+
+    expectations.preload({"files": {"any": {"tar": {}}}})
+    counter = runner.open_oom_counter()  # /sys is not to be seen from inside
+    gc.freeze()  # a collection in a child would copy every page it touches
+    while True:
+        line = runner.read_line()
+        pid = os.fork()
+        if pid == 0:
+            become_sandbox(json.loads(line), lambda job: runner.answer(job, counter))
+        if os.waitpid(pid, 0)[1] != 0:
+            os.write(2, b"process 1 of the sandbox died\n")
+            os._exit(1)
 
 
 if __name__ == "__main__":

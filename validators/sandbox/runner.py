@@ -30,36 +30,44 @@ NO_SPACE = re.compile(rb"No space left on device|File too large|Disk quota excee
 OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 
 
-def read_job(fd: int = 0) -> Json:
-    """Reads the job line; an end of input before it ends the process."""
+def read_line(fd: int = 0) -> bytes:
+    """Reads a job's line; an end of input before its end ends the process. The next job comes after the answer."""
     line = bytearray()
     while not line.endswith(b"\n"):
         data = os.read(fd, 1 << 16)
         if not data:
             os._exit(0)
         line += data
-    job: Json = json.loads(line)
+    return bytes(line)
+
+
+def read_job() -> Json:
+    """Reads the job; an end of input before its end ends the process."""
+    job: Json = json.loads(read_line())
     return job
 
 
 def main() -> None:
     """Reads the job, runs it, answers, ends. Descriptors of the channel never reach a child."""
-    answer(read_job())
+    answer(read_job(), open_oom_counter())
 
 
-def answer(job: Json) -> None:
-    """Runs the job and writes its outcome, one line of JSON, to what is stdout now; then ends the process."""
+def answer(job: Json, oom_counter: int = -1) -> None:
+    """Runs the job and writes its outcome, one line of JSON, to what is stdout now; then ends the process.
+
+    `oom_counter` is a descriptor of `open_oom_counter`, which must be called where /sys can be seen.
+    """
     channel = os.dup(1)  # not inheritable
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 1)
-    outcome = run_job(job)
+    outcome = run_job(job, oom_counter)
     data = json.dumps(outcome, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
     while data:
         data = data[os.write(channel, data) :]
     os._exit(0)
 
 
-def run_job(job: Json) -> Json:
+def run_job(job: Json, oom_counter: int) -> Json:
     """Gives the outcome of a job; what goes wrong with the sandbox itself is an outcome too."""
     expectations.preload(job["expect"])
     os.umask(0o022)
@@ -68,7 +76,7 @@ def run_job(job: Json) -> Json:
         missing = [tool for tool in job["tools"] if not find_tool(tool)]
         if missing:
             return failed("missing_tool", " ".join(missing))
-        return Run(job).outcome()
+        return Run(job, oom_counter).outcome()
     except BadFixture as error:
         return failed("bad_fixture", str(error))
     except (OSError, RuntimeError, MemoryError) as error:
@@ -88,8 +96,9 @@ def find_tool(name: str) -> bool:
 class Run:
     """One plan from fixture to judgement."""
 
-    def __init__(self, job: Json) -> None:
+    def __init__(self, job: Json, oom_counter: int) -> None:
         self.job = job
+        self.oom_counter = oom_counter
         self.expect: Json = job["expect"]
         self.limits: Json = job["limits"]
         self.world = World(self.limits)
@@ -105,7 +114,7 @@ class Run:
         budget = 4 * self.limits["disk_bytes"]
         before = expectations.Walk(budget)
         before.restore()
-        num_ooms = count_ooms()
+        num_ooms = count_ooms(self.oom_counter)
         began = time.monotonic()
         stopped = self._run_steps()
         wall_s = time.monotonic() - began
@@ -115,7 +124,7 @@ class Run:
         self.world.drain(self.streams)
         after = expectations.Walk(budget)
         changes = expectations.diff(before.entries, after.entries)
-        status = self._status(stopped, is_oom=count_ooms() > num_ooms, is_complete=after.is_complete)
+        status = self._status(stopped, is_oom=count_ooms(self.oom_counter) > num_ooms, is_complete=after.is_complete)
         try:
             findings = self._findings(after, changes, states) if status == "ok" else []
         except (TypeError, KeyError, ValueError, AttributeError, re.error) as error:
@@ -225,15 +234,22 @@ class Run:
         return sorted({word for word in called if word in self.job["known_tools"] and not find_tool(word)})
 
 
-def count_ooms() -> int:
-    """Gives how often the kernel's memory killer struck in this sandbox; 0 where no counter can be read."""
+def open_oom_counter() -> int:
+    """Opens the memory killer's counter of our cgroup; gives -1 where there is none. No child inherits it."""
     for path in OOM_COUNTERS:
         try:
-            with open(path) as file:
-                return sum(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
-        except (OSError, ValueError):
+            return os.open(path, os.O_RDONLY)
+        except OSError:
             continue
-    return 0
+    return -1
+
+
+def count_ooms(counter: int) -> int:
+    """Gives how often the kernel's memory killer struck in this cgroup; 0 without a counter."""
+    if counter < 0:
+        return 0
+    text = os.pread(counter, 4096, 0).decode()
+    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill "))
 
 
 if __name__ == "__main__":
