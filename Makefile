@@ -13,7 +13,7 @@ OUT     ?= out
 SEED    ?= 0
 DOMAINS ?= config/loop-domains.yaml
 CONFIG  ?= config/train.json
-NUM     ?= 1500
+NUM     ?= 2200
 EVAL    ?= 12
 SANDBOX ?= auto
 ASK     ?= What is 7 + 5?
@@ -23,16 +23,9 @@ FRONTIER := $(VENV)/bin/frontier
 ROUNDS   := 0 1 2
 
 .DELETE_ON_ERROR:
-.SECONDARY:
 .PHONY: loop setup test check lint types layers docs bench clean
 
 loop: $(OUT)/report.html $(OUT)/answer.txt
-
-# A sidecar vouches for its data; one whose data is gone vouches for nothing, and goes.
-ORPHANS := $(foreach meta,$(wildcard $(OUT)/*.meta.json $(OUT)/*/*.meta.json),$(if $(wildcard $(meta:.meta.json=)),,$(meta)))
-ifneq ($(ORPHANS),)
-$(shell rm -f $(ORPHANS))
-endif
 
 # ---- the environment -------------------------------------------------------------------------------------------------
 setup: $(READY)
@@ -112,6 +105,11 @@ $(OUT)/answer.txt: $(OUT)/release/current
 
 $(OUT)/report.html: $(EVALS) $(OUT)/round2/policy.jsonl $(OUT)/answer.txt
 	$(FRONTIER) report $(OUT) -o $@
+
+# A sidecar vouches for its data; one whose data is gone vouches for nothing, so it is made again, with its data.
+ORPHANS := $(foreach meta,$(wildcard $(OUT)/*.meta.json $(OUT)/*/*.meta.json),$(if $(wildcard $(meta:.meta.json=)),,$(meta)))
+$(ORPHANS): FORCE
+FORCE:
 
 # ---- the house ---------------------------------------------------------------------------------------------------------
 test: $(READY)

@@ -24,6 +24,8 @@ from validators.sandbox.tools import TOOLS, advice
 
 GRACE_S = 60.0
 """Allowed on top of the plan's own time-out for start, fixture, checks and end."""
+END_S = 20.0
+"""How long a process may take to end after its input did; an engine takes this long after a memory kill, at worst."""
 MAX_ANSWER_BYTES = 64 * MIB
 NOT_WORTH_RETRYING = ("bad_fixture", "bad_expect", "missing_tool", "closed")
 
@@ -162,7 +164,7 @@ class ProcessSandbox(ABC):
         with suppress(OSError):
             stdin.close()
         try:
-            process.wait(timeout=5)
+            process.wait(timeout=END_S)
         except subprocess.TimeoutExpired:
             self.kill(process, launch)
             process.wait()

@@ -11,12 +11,13 @@ the host forbids unprivileged user namespaces this can't work at all; the self-t
 from __future__ import annotations
 
 import subprocess
-from contextlib import suppress
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from validators.sandbox.backend import MIB, Json, Limits, Note
-from validators.sandbox.channel import NOT_WORTH_RETRYING, Launch
+from validators.sandbox.channel import NOT_WORTH_RETRYING, Launch, ProcessSandbox
 from validators.sandbox.docker_run import RUNNER_MODULES, DockerSandbox, program_text
 
 SECCOMP = Path(__file__).with_name("docker_ns_seccomp.json")
@@ -25,6 +26,7 @@ WORKER_BYTES = 24 * MIB
 """Of the container's memory for the worker, beyond the plan's; about twice what it was seen to use."""
 WORKER_PROCESSES = 2
 """The worker and the child that waits for the sandbox; the sandbox's process 1 is of the plan's number."""
+CLOSE_S = 5.0
 MAX_PLANS = 2000
 """A container is replaced after so many plans, lest whatever the kernel keeps for it adds up."""
 
@@ -53,6 +55,7 @@ class DockerNsSandbox(DockerSandbox):
         super().__init__(limits, note)
         self._max_plans = max_plans
         self._idle: list[Worker] = []
+        self._ending: dict[int, threading.Thread] = {}
 
     def launch(self, fixture: Json) -> Launch:
         """Gives the `docker run` of a worker; a plan's fixture comes with its job."""
@@ -87,7 +90,7 @@ class DockerNsSandbox(DockerSandbox):
                 break
             if worker.process.poll() is None:
                 return worker
-            self.finish(worker.process, worker.launch)  # someone ended the container while it was idle
+            self._retire(worker)  # someone ended the container while it was idle
         launch = self.launch({})
         return Worker(self.start(launch), launch)
 
@@ -96,21 +99,42 @@ class DockerNsSandbox(DockerSandbox):
             is_kept = is_sound and not self._is_closed
             if is_kept:
                 self._idle.append(worker)
-        if not is_kept:
-            self.finish(worker.process, worker.launch)
+            is_closed = self._is_closed
+        if is_closed:
+            self.finish(worker.process, worker.launch)  # close() does not wait for us, but our caller does
+        elif not is_kept:
+            self._retire(worker)
+
+    def _retire(self, worker: Worker) -> None:
+        """Ends a container in a thread of its own: an engine can take many seconds to see the end of one."""
+        thread = threading.Thread(target=self.finish, args=(worker.process, worker.launch), name="retire", daemon=True)
+        with self._lock:
+            self._ending = {pid: other for pid, other in self._ending.items() if other.is_alive()}
+            self._ending[worker.process.pid] = thread
+            thread.start()
 
     def close(self) -> None:
         """Ends every plan that still runs, and every container; run() then answers sandbox_error."""
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
-        for worker in idle:  # all at once, then wait
-            if worker.process.stdin is not None:
-                with suppress(OSError):
-                    worker.process.stdin.close()
+            quiet = {worker.process.pid for worker in idle} | self._ending.keys()
+            busy = [pair for pid, pair in self._running.items() if pid not in quiet]
         for worker in idle:
-            self.finish(worker.process, worker.launch)
-        super().close()
+            self._retire(worker)
+        for process, launch in busy:
+            self.kill(process, launch)
+        with self._lock:
+            ending = dict(self._ending)
+        deadline = time.monotonic() + CLOSE_S
+        for thread in ending.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
+        with self._lock:
+            late = [pair for pid, pair in self._running.items() if pid in ending]
+        for process, launch in late:  # its worker has ended with its input; the engine removes it without our command
+            ProcessSandbox.kill(self, process, launch)
+        for thread in ending.values():
+            thread.join(CLOSE_S)
 
     def describe(self) -> Json:
         """Gives backend, image (tagged by content digest), engine, limits and how system calls are filtered."""

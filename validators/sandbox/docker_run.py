@@ -29,7 +29,7 @@ from validators.sandbox.image import ensure_image
 PING_TIMEOUT_S = 5
 KILL_TIMEOUT_S = 20
 LABEL = "frontier.sandbox"
-UNSTARTED_S = 120
+LEFTOVER_S = 120
 RUNNER_MODULES = ("confine", "world", "expectations", "runner")
 """What runs inside, each after those it imports."""
 
@@ -64,7 +64,7 @@ class DockerSandbox(ProcessSandbox):
         self._command = command
         client = connect()
         try:
-            remove_unstarted(client)
+            remove_leftovers(client)
             self.image = ensure_image(client, note)
             config = client.images.get(self.image).attrs["Config"]
             variables: dict[str, str] = dict(pair.split("=", 1) for pair in config["Env"])
@@ -105,11 +105,14 @@ class DockerSandbox(ProcessSandbox):
     def kill(self, process: subprocess.Popen[bytes], launch: Launch) -> None:
         """Ends the command, then the container: one the engine was just making shows up a moment later."""
         super().kill(process, launch)
-        for _ in range(3):
+        was_seen = False
+        for _ in range(4):
             with suppress(subprocess.TimeoutExpired):
                 command = [self._command, "rm", "--force", launch.container]
-                if b"No such" not in subprocess.run(command, capture_output=True, timeout=KILL_TIMEOUT_S).stderr:
+                said = subprocess.run(command, capture_output=True, timeout=KILL_TIMEOUT_S).stderr
+                if not said or (was_seen and b"No such" in said):
                     return
+                was_seen = was_seen or b"No such" not in said  # its own removal may be in the way of ours
             time.sleep(0.3)
 
     def describe(self) -> Json:
@@ -122,13 +125,16 @@ class DockerSandbox(ProcessSandbox):
         }
 
 
-def remove_unstarted(client: Any) -> None:
-    """Removes containers that a killed run left between made and started; they hold a name and nothing else."""
+def remove_leftovers(client: Any) -> None:
+    """Removes containers a killed run left between made and started, or the engine could not remove at the first try.
+
+    They hold a name and nothing else.
+    """
     from docker.errors import APIError
 
-    for container in client.containers.list(all=True, filters={"label": LABEL, "status": "created"}):
+    for container in client.containers.list(all=True, filters={"label": LABEL, "status": ["created", "dead"]}):
         made = datetime.fromisoformat(container.attrs["Created"][:19]).replace(tzinfo=UTC)
-        if (datetime.now(UTC) - made).total_seconds() > UNSTARTED_S:
+        if (datetime.now(UTC) - made).total_seconds() > LEFTOVER_S:
             with suppress(APIError):  # another run removes them too
                 container.remove(force=True)
 
