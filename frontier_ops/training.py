@@ -48,24 +48,38 @@ def _parse(suffix: str, text: str) -> Any:
 
 def resolve_config(
     *, files: Sequence[str], model: str, output: str, config: str = "", overrides: dict[str, Any] | None = None
-) -> TrainerConfig:
+) -> tuple[TrainerConfig, dict[str, str]]:
     """Builds the run's config: defaults, then the file, then the flags; the last word wins.
 
-    `overrides` holds the flags that were given. Unknown keys raise ConfigError naming the nearest.
+    Args:
+        files: the data.
+        model: the model, checkpoint or run to start from.
+        output: the run folder.
+        config: a config file, "" for none.
+        overrides: the flags; None stands for one that was not given.
+    Returns:
+        The config, and for each key that is not at its default where its value came from.
+    Raises:
+        ConfigError: an unknown key (names the nearest) or a value out of range.
     """
     values = read_config(config) if config else {}
-    values |= {"train_files": list(files), "model_dir": model, "output_dir": output}
-    values |= {key: value for key, value in (overrides or {}).items() if value is not None}
-    return TrainerConfig.from_mapping(values, origin=config or "command line")
+    origins = dict.fromkeys(values, config)
+    flags = {"train_files": list(files), "model_dir": model, "output_dir": output, **(overrides or {})}
+    given = {key: value for key, value in flags.items() if value is not None}
+    resolved = TrainerConfig.from_mapping(values | given, origin=config or "command line")
+    return resolved, origins | dict.fromkeys(given, "command line")
 
 
-def train(config: TrainerConfig, *, on_status: StatusWriter | None = None) -> TrainingResult:
+def train(
+    config: TrainerConfig, *, origins: dict[str, str] | None = None, on_status: StatusWriter | None = None
+) -> TrainingResult:
     """Runs the job in the one engine and writes the run's sidecar; a failed run raises FrontierError."""
     from trainer.engine import TrainerEngine
 
-    result = TrainerEngine(on_status).run_job(config)
+    result = TrainerEngine(on_status).run_job(config, config_dict=origins)
     if not result.success:
-        raise FrontierError(f"training failed: {result.error_message}", hint="run it again to resume")
+        why = result.error_message or f"stopped at step {result.global_step}"
+        raise FrontierError(f"training did not finish: {why}", hint="run it again to resume")
     params = {"config": config.to_mapping(), "global_step": result.global_step, "final_loss": result.final_loss}
     inputs = [*config.train_files, config.model_dir]
     write_sidecar(

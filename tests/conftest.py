@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Where FRONTIER_REQUIRE_DOCKER is set (CI), a Docker test that skips has failed."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and item.get_closest_marker("docker") and os.environ.get("FRONTIER_REQUIRE_DOCKER"):
+        report.outcome = "failed"
+        report.longrepr = f"a Docker test skipped: {report.longrepr}"
 
 
 @pytest.fixture(scope="session")

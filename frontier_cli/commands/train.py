@@ -39,7 +39,7 @@ def command(
 
     overrides: dict[str, Any] = dict(_setting(text) for text in setting)
     overrides |= {"run_id": run_id, "round": round, "profile": profile, "seed": seed}
-    resolved = training.resolve_config(
+    resolved, origins = training.resolve_config(
         files=[console.input_source(source) for source in sources],
         model=model,
         output=output,
@@ -55,7 +55,7 @@ def command(
             progress.set_total(total)
             progress.update(step, f"loss {loss:.3f} {tokens_per_s:.0f} tok/s")
 
-        result = training.train(resolved, on_status=show)
+        result = training.train(resolved, origins=origins, on_status=show)
     seconds = f"{result.runtime_sec:.0f} s"
     console.note(f"{output}: step {result.global_step}, loss {result.final_loss:.3f}, {seconds}")
     if json:
