@@ -11,6 +11,9 @@ import sys
 
 from frontier_cli.table import COMMANDS, find_command, group_commands
 
+EXTRAS = dict.fromkeys(("torch", "transformers", "tokenizers", "accelerate", "safetensors", "peft"), "train")
+EXTRAS |= dict.fromkeys(("starlette", "uvicorn"), "serve")
+EXIT_MISSING = 3
 EXIT_USAGE, EXIT_BUG, EXIT_SIGINT, EXIT_SIGPIPE, EXIT_SIGTERM = 2, 70, 130, 141, 143
 
 
@@ -86,7 +89,7 @@ def _run(name: str, arguments: list[str]) -> int:
     shadow = shadowing_file(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     if shadow:
         sys.stderr.write(f"error: {shadow} shadows a package of frontier\nhint: run from another folder or rename it\n")
-        return 3
+        return EXIT_MISSING
     from frontier_cli import console
     from frontier_core.errors import DataError, FrontierError
 
@@ -111,11 +114,24 @@ def _run(name: str, arguments: list[str]) -> int:
     except RecursionError:
         console.error("the input is nested too deep")
         return DataError.exit_code
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            return _bug(error)
+        console.error(f"{package} is not installed", f"pip install 'frontier-data-engine[{EXTRAS[package]}]'")
+        return EXIT_MISSING
     except Exception as error:
-        console.error(f"{type(error).__name__}: {error}", "this is a bug in frontier; -vv shows the trace")
-        if console.verbosity() > 1:
-            raise
-        return EXIT_BUG
+        return _bug(error)
+
+
+def _bug(error: Exception) -> int:
+    """Says that the fault is ours; -vv gets the trace."""
+    from frontier_cli import console
+
+    console.error(f"{type(error).__name__}: {error}", "this is a bug in frontier; -vv shows the trace")
+    if console.verbosity() > 1:
+        raise error
+    return EXIT_BUG
 
 
 def _invoke(name: str, arguments: list[str]) -> int:

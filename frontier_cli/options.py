@@ -34,7 +34,7 @@ Levels = Annotated[list[int], typer.Option("--level", metavar="L", help="only th
 Profile = Annotated[
     str, typer.Option("--profile", metavar="NAME", help="answer profile: emoji_think, regime3 or plain")
 ]
-SandboxName = Annotated[str, typer.Option("--sandbox", metavar="NAME", help="auto, docker-run or native-ns")]
+SandboxName = Annotated[str, typer.Option("--sandbox", metavar="NAME", help="auto, docker-ns, docker-run, native-ns")]
 Workers = Annotated[int, typer.Option("--workers", min=0, metavar="N", help="candidates at a time [number of cores]")]
 
 

@@ -126,3 +126,16 @@ def test_our_own_bug_exits_70_without_a_traceback(run, monkeypatch):
     done = run("synth gen -n 3")
     assert done.code == 70
     assert done.err.startswith("error: ZeroDivisionError: division by zero\nhint: this is a bug in frontier")
+
+
+@pytest.mark.parametrize(("module", "extra"), [("transformers", "train"), ("starlette", "serve")])
+def test_a_missing_extra_is_named_with_its_install_line(run, monkeypatch, module, extra):
+    import frontier_ops.stage_generate as stage
+
+    def needs(*_, **__):
+        raise ModuleNotFoundError(f"No module named '{module}.utils'", name=f"{module}.utils")
+
+    monkeypatch.setattr(stage, "gen", needs)
+    done = run("synth gen -n 3")
+    assert done.code == 3
+    assert done.err == f"error: {module} is not installed\nhint: pip install 'frontier-data-engine[{extra}]'\n"

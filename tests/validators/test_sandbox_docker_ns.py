@@ -119,6 +119,32 @@ def test_plan_can_not_make_the_calls_that_made_its_sandbox(sandbox: DockerNsSand
     ]  # fmt: skip
 
 
+OUTER_CALLS = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+def call(name, *args):
+    ctypes.set_errno(0)
+    print(name if getattr(libc, name)(*args) >= 0 else os.strerror(ctypes.get_errno()))
+call("ptrace", 0, 0, 0, 0)
+call("syscall", 321, 0, 0, 0)
+call("syscall", 250, 0, -3, 0)
+call("syscall", 425, 1, 0)
+call("syscall", 323, 1)
+call("setns", os.open("/proc/self/ns/mnt", 0), 0)
+call("chroot", b"/tmp")
+call("socket", 40, 1, 0)
+call("unshare", 0x10000000)
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="call numbers of x86_64")
+def test_profile_holds_for_the_worker_itself(sandbox: DockerNsSandbox, others: set[str]) -> None:
+    run(sandbox, "true")
+    (name,) = containers(os.getpid()) - others
+    done = subprocess.run(["docker", "exec", name, "python3", "-c", OUTER_CALLS], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["Operation not permitted"] * 8 + ["unshare"]
+
+
 def test_plan_sees_neither_the_container_nor_other_plans(sandbox: DockerNsSandbox) -> None:
     show = "ls -A /tmp /dev/shm ~ /run /sys 2>&1; ls -d /proc/[0-9]* | wc -l; awk '$2 == \"/\" {print $3}' /proc/mounts"
     for _ in range(2):
