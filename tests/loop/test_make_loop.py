@@ -1,4 +1,4 @@
-"""The Makefile itself, in miniature: the chain closes, nothing is done twice, and a lost file rebuilds what hangs on it."""
+"""The Makefile in miniature: the chain closes, nothing is done twice, a lost file rebuilds what hangs on it."""
 
 import json
 import os
