@@ -1,7 +1,7 @@
 """Makes a sandbox out of kernel namespaces alone and becomes its process 1: no Docker, no root, no set-uid helper.
 
-Run as a program by native.py (`python -I -S namespaces.py`, one job on stdin), and inside a container by docker_ns.py
-(`serve`, many jobs, one after the other). As root it first becomes an unprivileged user, because /proc/sys is writable
+Run as a program by native.py (`python -I -S namespaces.py`) and inside a container by docker_ns.py: jobs on stdin, one
+after the other. For each, as root it first becomes an unprivileged user, because /proc/sys is writable
 for the real root whatever its capabilities. Then: new user, mount, pid, ipc, uts, net and cgroup namespaces; a small
 read-only root of the tool folders around it; tmpfs for what may be written; loopback up; every capability dropped. The
 interpreter stays loaded from outside, so the sandbox needs no Python of its own. Standard library only.
@@ -205,14 +205,10 @@ def live_inside(job: dict[str, Any], answer: Answer, parent: int) -> NoReturn:
 
 
 def main() -> NoReturn:
-    """Reads the job, makes the sandbox, waits for its end."""
+    """Serves on the host."""
     # -I and -S leave the package out of sys.path; the sandbox's own modules are the only ones taken from there.
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    from validators.sandbox import expectations, runner
-
-    job = runner.read_job()
-    expectations.preload(job["expect"])
-    become_sandbox(job, runner.answer)
+    serve()
 
 
 def become_sandbox(job: dict[str, Any], answer: Answer) -> NoReturn:
@@ -234,10 +230,10 @@ def become_sandbox(job: dict[str, Any], answer: Answer) -> NoReturn:
 
 
 def serve() -> NoReturn:
-    """Answers jobs, each in a sandbox of its own, until stdin ends; as process 1 of a container.
+    """Answers jobs, each in a sandbox of its own, until stdin ends.
 
-    One at a time, so that the container's memory and processes are the plan's. A sandbox whose process 1 was killed may
-    have written half an answer: then this ends, and the container with it.
+    One at a time, so that a container's memory and processes are the plan's. A sandbox whose process 1 was killed may
+    have written half an answer: then this ends, and its container with it.
     """
     from validators.sandbox import expectations, runner
 
@@ -248,7 +244,9 @@ def serve() -> NoReturn:
         line = runner.read_line()
         pid = os.fork()
         if pid == 0:
-            become_sandbox(json.loads(line), lambda job: runner.answer(job, counter))
+            job = json.loads(line)
+            # On the host the counter would tell of other people's processes.
+            become_sandbox(job, lambda job: runner.answer(job, counter if job["limits"]["has_cgroup"] else -1))
         if os.waitpid(pid, 0)[1] != 0:
             os.write(2, b"process 1 of the sandbox died\n")
             os._exit(1)

@@ -11,21 +11,22 @@ import sys
 from pathlib import Path
 
 from validators.sandbox.backend import Json, limits_json
-from validators.sandbox.channel import Launch, ProcessSandbox
+from validators.sandbox.channel import Launch
+from validators.sandbox.pool import WorkerPool
 from validators.sandbox.tools import TOOLS
 
 FIRST_KERNEL_COUNTING_PER_NAMESPACE = (5, 14)
 """Since then RLIMIT_NPROC counts within the user namespace; before, plans would share one count with the whole user."""
 
 
-class NativeSandbox(ProcessSandbox):
-    """Namespaces made by a helper program per plan."""
+class NativeSandbox(WorkerPool):
+    """Namespaces made by a helper program, which forks for every plan."""
 
     name = "native-ns"
 
     def launch(self, fixture: Json) -> Launch:
         """Gives the helper program; it runs under our own interpreter, isolated from its site-packages."""
-        del fixture  # the helper reads it from the job
+        del fixture  # it comes with the job
         program = str(Path(__file__).with_name("namespaces.py"))
         return Launch(argv=[sys.executable, "-I", "-S", program], env={"LANG": "C.UTF-8", "PATH": os.defpath})
 
