@@ -16,7 +16,7 @@ CONFIG  ?= config/train.json
 NUM     ?= 2200
 EVAL    ?= 12
 SANDBOX ?= auto
-ASK     ?= What is 7 + 5?
+ASK     ?= Delete every .tmp file anywhere under docs; leave folders alone.
 
 READY    := $(VENV)/.ready
 FRONTIER := $(VENV)/bin/frontier
