@@ -141,17 +141,18 @@ def test_same_place_gives_the_same_bytes_under_every_hash_seed():
     assert digests == {here.hexdigest()}
 
 
-def test_neighbouring_seeds_share_no_problem(generator):
+def test_neighbouring_seeds_share_no_task(generator):
+    def tasks(seed, level):
+        records = [generator.sample(seed, index, level) for index in range(150)]
+        return {orjson.dumps([record["instruction"], record["fixture"], record["output"]]) for record in records}
+
     for level in generator.levels:
-        first, second = (
-            {generator.problem(generator.sample(seed, index, level)) for index in range(150)} for seed in (42, 43)
-        )
-        assert not first & second
+        assert len(tasks(42, level) & tasks(43, level)) <= 2  # some tasks need no files: a name may come twice
 
 
 def test_level_gives_five_hundred_distinct_problems_in_few_more_draws(generator):
     for level in generator.levels:
-        problems = {generator.problem(generator.sample(1, index, level)) for index in range(520)}
+        problems = {generator.problem(generator.sample(1, index, level)) for index in range(720)}
         assert len(problems) >= 500
 
 
@@ -165,7 +166,7 @@ def test_most_instructions_differ_even_without_their_worlds(generator):
 def test_level_reaches_its_declared_capacity(generator):
     for level in generator.levels:
         wanted = generator.capacity(level)
-        problems = {generator.problem(generator.sample(2, index, level)) for index in range(wanted + wanted // 10)}
+        problems = {generator.problem(generator.sample(2, index, level)) for index in range(wanted + wanted // 2)}
         assert len(problems) >= wanted
 
 
@@ -176,10 +177,10 @@ def test_unknown_level_is_a_usage_error(generator):
         generator.capacity(0)
 
 
-def test_problem_tells_apart_worlds_but_not_plans(generator):
+def test_the_problem_is_what_a_model_sees_not_the_world_it_does_not(generator):
     record = generator.sample(1, 0, 1)
     assert generator.problem({**record, "output": [{"command": "true"}]}) == generator.problem(record)
-    assert generator.problem({**record, "fixture": {"env": {"A": "b"}}}) != generator.problem(record)
+    assert generator.problem({**record, "fixture": {"env": {"A": "b"}}}) == generator.problem(record)
 
 
 def test_changed_files_lists_what_moved_what_is_new_and_what_is_gone():

@@ -9,6 +9,7 @@ from frontier_core.jsonl import dumps
 from frontier_core.records import tag_of
 from frontier_core.resources import shipped
 from frontier_core.schemas import guess_spec, load_schema, schema_ids
+from generators.formats import convert
 from generators.synth import MAX_MISSES, check_capacity, generate, plan_requests, replay
 from generators.table import GENERATORS
 
@@ -61,6 +62,17 @@ def test_the_splits_never_share_a_problem_whatever_the_seeds():
         record for seed in range(4) for record in generate(plan_requests([BINARY], 16), seed=seed, split="eval")
     ]
     assert problems(train).isdisjoint(problems(held_out))
+
+
+def test_no_prompt_a_model_is_asked_stands_in_training_data_even_in_the_poorest_cell():
+    domains = [Domain(name="p", skill="shell_processes", levels=(3,)), Domain(name="b", skill="binary", levels=(1,))]
+
+    def prompts(records):
+        return {convert(record, "chat")["messages"][0]["content"] for record in records}
+
+    train = prompts(generate(plan_requests(domains, 1600), seed=0))
+    asked = prompts(generate(plan_requests(domains, 120), seed=0, split="eval"))
+    assert train.isdisjoint(asked)
 
 
 def test_more_than_a_level_has_is_refused_at_once():

@@ -14,8 +14,6 @@ from pathlib import PurePosixPath
 from random import Random
 from typing import Any
 
-import orjson
-
 from frontier_core.errors import UsageError
 from frontier_core.records import Record
 from frontier_core.seeds import child_random
@@ -204,7 +202,7 @@ class ShellGenerator:
     levels: tuple[int, ...] = (1, 2, 3)
 
     def __init__(
-        self, domain: str, templates: Mapping[int, Sequence[Template]], *, distinct_problems: int = 5000
+        self, domain: str, templates: Mapping[int, Sequence[Template]], *, distinct_problems: int = 3500
     ) -> None:
         self.domain = domain
         self.skill = self.generator_id = f"shell_{domain}"
@@ -249,9 +247,8 @@ class ShellGenerator:
         }
 
     def problem(self, record: Record) -> str:
-        """Gives the instruction and the world it is asked in: equal text, equal problem."""
-        world = orjson.dumps(record.get("fixture", {}), option=orjson.OPT_SORT_KEYS).decode()
-        return f"{record['instruction']}\n{world}"
+        """Gives the instruction, for it is all that a model gets to see: another fixture makes no other problem."""
+        return str(record["instruction"])
 
     def _known(self, level: int) -> None:
         if level not in self.templates:
