@@ -81,6 +81,14 @@ def error(message: str, hint: str = "") -> None:
         sys.stderr.write(f"hint: {hint}\n")
 
 
+def trace() -> None:
+    """Prints the trace of the error in hand, with -vv; the exit code stays what it is."""
+    if verbosity() > 1:
+        import traceback
+
+        traceback.print_exc()
+
+
 def data_stream() -> BinaryIO:
     """Gives the stream records and --json go to: the real standard output."""
     if _state["stdout"] is None:
@@ -123,7 +131,7 @@ def owning_stdout() -> Iterator[None]:
         os.dup2(saved, 1)
         try:
             stream.close()
-        except BrokenPipeError:
+        except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise
 

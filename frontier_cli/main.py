@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from errno import EDQUOT, EFBIG, EIO, ENOSPC
 
 from frontier_cli.table import COMMANDS, find_command, group_commands
 
@@ -19,6 +20,9 @@ EXIT_USAGE, EXIT_BUG, EXIT_SIGINT, EXIT_SIGPIPE, EXIT_SIGTERM = 2, 70, 130, 141,
 
 def run() -> None:
     """The console script: runs the process's command line and ends the process."""
+    if sys.stdout is None or sys.stdin is None:
+        os.write(2, b"error: standard input or output is closed\n")
+        os._exit(EXIT_USAGE)
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -64,6 +68,10 @@ def _print(text: str) -> int:
     except BrokenPipeError:
         _drop_stdout()
         return EXIT_SIGPIPE
+    except OSError as error:
+        _drop_stdout()
+        sys.stderr.write(f"error: standard output: {error.strerror}\n")
+        return EXIT_MISSING
     return 0
 
 
@@ -78,7 +86,7 @@ def _unknown(words: list[str]) -> int:
         hint = did_you_mean(" ".join(words[:2]), group)
         sys.stderr.write(f"error: no such command: frontier {' '.join(words[:2])}\nhint: {hint}\n")
         return EXIT_USAGE
-    known = [*COMMANDS, *{name.split()[0] for name in COMMANDS}]
+    known = dict.fromkeys(word for name in COMMANDS for word in (name, name.split()[0]))
     sys.stderr.write(f"error: no such command: frontier {words[0]}\nhint: {did_you_mean(words[0], known)}\n")
     return EXIT_USAGE
 
@@ -99,8 +107,7 @@ def _run(name: str, arguments: list[str]) -> int:
             return _invoke(name, arguments)
     except FrontierError as error:
         console.error(error.message, error.hint)
-        if console.verbosity() > 1:
-            raise
+        console.trace()
         return error.exit_code
     except KeyboardInterrupt:
         console.error("interrupted")
@@ -111,6 +118,12 @@ def _run(name: str, arguments: list[str]) -> int:
     except BrokenPipeError:
         _drop_stdout()
         return EXIT_SIGPIPE
+    except OSError as error:
+        if error.errno not in (ENOSPC, EDQUOT, EIO, EFBIG):
+            return _bug(error)
+        _drop_stdout()
+        console.error(f"{error.filename or 'standard output'}: {error.strerror}", "free some space")
+        return EXIT_MISSING
     except RecursionError:
         console.error("the input is nested too deep")
         return DataError.exit_code
@@ -129,8 +142,7 @@ def _bug(error: Exception) -> int:
     from frontier_cli import console
 
     console.error(f"{type(error).__name__}: {error}", "this is a bug in frontier; -vv shows the trace")
-    if console.verbosity() > 1:
-        raise error
+    console.trace()
     return EXIT_BUG
 
 

@@ -6,6 +6,23 @@ from frontier_cli import console
 from frontier_core.errors import UsageError
 from frontier_ops.stage_files import StageResult
 
+MAX_COMPLAINTS = 20
+
+
+class Complaints:
+    """Says the first rejected lines one by one and the rest as a number, unless -q."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, text: str) -> None:
+        """Takes one rejected line's place and reason."""
+        self.count += 1
+        if self.count <= MAX_COMPLAINTS:
+            console.note(text)
+        elif self.count == MAX_COMPLAINTS + 1:
+            console.note("... (further rejected lines are in the rejects file)")
+
 
 def allowed_rejects(text: str, num_in: int) -> int:
     """Gives the number of rejects that `--max-rejects` allows: "5", or "10%" of the lines read."""

@@ -122,7 +122,7 @@ def _parse(line: bytes, name: str, number: int, *, is_torn: bool) -> Row:
         kind = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}.get(type(value), "a number")
         problem = DataError(
             f"the row is {kind}, not a JSON object", path=name, line=number, code="not_an_object",
-            hint="one JSON object a line; an array of rows is unpacked by: jq -c '.[]'",
+            hint="each line must be one record: an object",
         )  # fmt: skip
         return Row(name, number, line, {}, problem)
     return Row(name, number, line, cast(Record, value), None)

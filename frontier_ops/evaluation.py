@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from frontier_core.domains import Domain
-from frontier_core.errors import FrontierError, SandboxError
+from frontier_core.errors import FrontierError, SandboxError, UsageError
 from frontier_core.profiles import ProfileName, undress
 from frontier_core.records import Message, Record, TagStats, last_assistant, tag_of
 from frontier_core.seeds import HELD_OUT_SHARE
@@ -71,6 +71,8 @@ def _json(path: Path) -> dict[str, Any]:
 def eval_requests(domains: Sequence[Domain], num: int, *, levels: Sequence[int] = ()) -> list[Request]:
     """Asks for `num` held-out problems of every cell, or as many as the cell surely has."""
     cells = [(domain, level) for domain in domains for level in domain.levels if not levels or level in levels]
+    if not cells:
+        raise UsageError("nothing to evaluate: no domain has these levels", hint="check --skill and --level")
     requests = []
     for domain, level in cells:
         surely = GENERATORS.get(domain.skill).capacity(level) * HELD_OUT_SHARE // 100

@@ -71,7 +71,10 @@ class StageResult:
 class StageWriter:
     """The outputs of one stage: opened together, committed together, sidecar last."""
 
-    def __init__(self, target: Target, stage: str, sources: Iterable[str], **about: Any) -> None:
+    def __init__(
+        self, target: Target, stage: str, sources: Iterable[str], *, judges: bool = False, **about: Any
+    ) -> None:
+        self.judges = judges
         self.target = target
         self.stage = stage
         self.sources = list(sources)
@@ -109,8 +112,8 @@ class StageWriter:
             return
         self.result.num_out = self.output.num_records
         rejects = self.target.rejects_path
-        if rejects is not None and self._rejects is None and rejects.is_file():
-            rejects.unlink()  # from an earlier run with other rejects
+        if self.judges and rejects is not None and self._rejects is None and rejects.is_file():
+            rejects.unlink()  # this stage's own, from an earlier run that had some
         if self.output.path is not None:
             write_sidecar(
                 self.output.path,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from frontier_core.allocation import read_policy, weights_of
 from frontier_core.domains import Domain
@@ -27,7 +28,7 @@ def gen(
     on_progress: Callable[[int], None] | None = None,
 ) -> StageResult:
     """Generates the requested records. Raises UsageError when a cell has too few distinct problems."""
-    about = {"seed": seed, "producer": "procedural", "params": {"split": split, "policy": policy}}
+    about: dict[str, Any] = {"seed": seed, "producer": "procedural", "params": {"split": split, "policy": policy}}
     with StageWriter(target, "synth gen", [policy] if policy else [], **about) as writer:
         for record in synth.generate(requests, seed=seed, split=split, allow_duplicates=allow_duplicates):
             writer.accept(record)

@@ -34,7 +34,7 @@ def validate(
     else:
         producer = f"{_gates()}/{level}"
         params = {"level": level, "spec": spec, "profile": profile}
-        with StageWriter(target, "validate", [source], producer=producer, params=params) as writer:
+        with StageWriter(target, "validate", [source], judges=True, producer=producer, params=params) as writer:
             result = writer.result
             for judged in run.judge(source, notes=notes):
                 if judged.verdict.ok:

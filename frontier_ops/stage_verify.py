@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from frontier_core.errors import place
 from frontier_core.jsonl import Row, read_rows
 from frontier_core.lineage import mark
 from frontier_core.records import Record
@@ -25,6 +26,7 @@ def verify(
     limits: Limits | None = None,
     workers: int = 2,
     on_note: Note = silent,
+    on_reject: Note = silent,
     on_progress: Callable[[int], None] | None = None,
 ) -> StageResult:
     """Runs every plan in a sandbox and recomputes every skill answer; keeps what holds.
@@ -42,7 +44,7 @@ def verify(
 
     params: dict[str, Any] = {}
     producer = f"{execution_gate.VALIDATOR_NAME}@{execution_gate.VALIDATOR_VERSION}"
-    with StageWriter(target, "synth verify", [source], producer=producer, params=params) as writer:
+    with StageWriter(target, "synth verify", [source], judges=True, producer=producer, params=params) as writer:
         result = writer.result
         for row, verdict in _judged(source, factory, workers):
             result.num_in += 1
@@ -55,7 +57,9 @@ def verify(
                 result.unverified[verdict.message] = result.unverified.get(verdict.message, 0) + 1
                 writer.keep(_reject_line(row, verdict))
             else:
-                writer.reject(_reject_line(row, verdict))
+                line = _reject_line(row, verdict)
+                on_reject(f"{place(row.path, row.number, line['pointer'])}{line['message']} [{line['code']}]")
+                writer.reject(line)
         if opened:
             params["sandbox"] = opened[0].describe()
         if result.unverified:

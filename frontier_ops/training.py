@@ -19,11 +19,9 @@ def read_config(path: str) -> dict[str, Any]:
     """Reads a run config (JSON, TOML or YAML by suffix). Raises UsageError or ConfigError naming the file."""
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        values = _parse(file.suffix, file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UsageError(f"{file}: no such file", hint="frontier ships config/train.json") from error
-    try:
-        values = _parse(file.suffix, text)
     except ValueError as error:
         raise ConfigError(f"{file}: can't be parsed: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
@@ -62,6 +60,8 @@ def resolve_config(
     Raises:
         ConfigError: an unknown key (names the nearest) or a value out of range.
     """
+    if Path(model).resolve() == Path(output).resolve():
+        raise UsageError(f"{output}: is the model to start from", hint="write the run to another -o")
     values = read_config(config) if config else {}
     origins = dict.fromkeys(values, config)
     flags = {"train_files": list(files), "model_dir": model, "output_dir": output, **(overrides or {})}

@@ -57,7 +57,7 @@ class SchemaGate:
                 Finding(
                     code="unknown_spec",
                     message=f"no known spec has these keys: {keys}",
-                    remedy=f"known specs: {', '.join(RECORD_SPECS)}; other people's formats: see docs/records.md",
+                    remedy=f"known specs: {', '.join(RECORD_SPECS)}; their shapes are in docs/records.md",
                 ),
             )
         validator = self._validator(spec)
@@ -105,6 +105,10 @@ def _finding(error: Any, record: Record) -> Finding:
         remedy = (
             "metadata with a skill is required on every record" if "metadata" in message or "skill" in message else ""
         )
+    elif code == "bad_path":
+        message, remedy = f"a path is absolute or leaves the home folder: {_shorten(message)}", "use a relative path"
+    elif code == "unknown_key" and pointer:
+        remedy = "docs/records.md lists the keys"
     elif code == "unknown_key":
         remedy = "move extra keys into metadata, where any key is kept"
     return Finding(code=code, message=_shorten(message), pointer=pointer, remedy=remedy)

@@ -28,9 +28,12 @@ def command(
     """
     from dataclasses import asdict
 
+    from frontier_core.errors import UsageError
     from frontier_core.jsonl import dumps
     from frontier_ops.deploy import deploy
 
+    if ":" in to.split("/", 1)[0]:
+        raise UsageError(f"--to {to}: only local folders for now", hint="write ./ before an odd folder name")
     result = deploy(Path(checkpoint), Path(to), name=name, dry_run=dry_run, force=force, on_note=console.note)
     done = "would put" if dry_run else "put" if result.changed else "already has"
     copied = f"{result.copied_bytes / 1e6:.1f} of {result.num_bytes / 1e6:.1f} MB copied"

@@ -63,7 +63,7 @@ def command(
         items,
         Target(output=path, pipe=console.data_stream()),
         stage="eval",
-        sources=[str(found.folder)],
+        sources=list(dict.fromkeys((str(found.folder), model))),
         seed=seed,
         params={"run_id": found.run_id, "step": found.step, "round": found.round, "mean_accuracy": mean},
     )

@@ -40,13 +40,17 @@ def command(
         if ready_file:
             write_bytes(Path(ready_file), f"{info.url}\n".encode())
 
-    serve(
-        Path(target),
-        release=release,
-        host=host,
-        port=port,
-        on_ready=ready,
-        request_log=Path(request_log) if request_log else None,
-        on_note=console.note,
-    )
+    try:
+        serve(
+            Path(target),
+            release=release,
+            host=host,
+            port=port,
+            on_ready=ready,
+            request_log=Path(request_log) if request_log else None,
+            on_note=console.note,
+        )
+    finally:
+        if ready_file:
+            Path(ready_file).unlink(missing_ok=True)
     return 0

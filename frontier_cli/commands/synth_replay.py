@@ -15,7 +15,7 @@ frontier synth replay verified.jsonl --line 17"""
 
 def command(
     source: options.Input = "-",
-    line: Annotated[int, typer.Option("--line", min=0, metavar="N", help="only the record of this line")] = 0,
+    line: Annotated[int | None, typer.Option("--line", min=1, metavar="N", help="only the record of this line")] = None,
     output: options.OutputPath = "-",
 ) -> int:
     """Make records again from their metadata, byte for byte as synth gen wrote them.
@@ -26,5 +26,5 @@ def command(
     from frontier_ops.stage_generate import replay
 
     target = Target(output=output, pipe=console.data_stream())
-    replay(console.input_source(source), target, line=line)
+    replay(console.input_source(source), target, line=line or 0)
     return 0

@@ -36,11 +36,12 @@ def command(
 
     Docker where a daemon answers, else unprivileged Linux namespaces; which one is said on stderr and in the sidecar.
     """
-    from frontier_cli.verdicts import finish
+    from frontier_cli.verdicts import Complaints, allowed_rejects, finish
     from frontier_ops.stage_files import Target
     from frontier_ops.stage_verify import verify
     from validators.sandbox.backend import Limits
 
+    allowed_rejects(max_rejects, 0)  # a typo is said before the work, not after
     limits = Limits(
         timeout_s=timeout,
         memory_bytes=memory << 20,
@@ -57,6 +58,7 @@ def command(
             limits=limits,
             workers=workers or os.cpu_count() or 1,
             on_note=console.note,
+            on_reject=Complaints(),
             on_progress=progress.update,
         )
     code = finish("verified", result, max_rejects, kept_in=str(target.rejects_path or ""))

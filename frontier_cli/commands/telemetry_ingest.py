@@ -22,9 +22,12 @@ def command(
     The format of each source is found by its content. Lines of the same key add up; a file given twice counts once.
     """
     from curriculum.ingest import ingest
+    from frontier_core.errors import DataError
     from frontier_ops.stage_files import Target, write_lines
 
-    lines = (line.to_record() for line in ingest(sources, on_note=console.note))
+    lines = [line.to_record() for line in ingest(sources, on_note=console.note)]
+    if not lines:
+        raise DataError("holds no telemetry", path=", ".join(sources), code="no_telemetry", hint="give a run folder")
     target = Target(output=output, pipe=console.data_stream())
     result = write_lines(lines, target, stage="telemetry ingest", sources=sources)
     console.note(f"wrote {result.num_out} telemetry lines")

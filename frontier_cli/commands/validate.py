@@ -31,13 +31,14 @@ def command(
     Accepted lines go to the output, rejected ones to the rejects file with place, reason and remedy. With --json the
     report takes standard output, and records are written only to -o FILE.
     """
-    from frontier_cli.verdicts import finish
+    from frontier_cli.verdicts import Complaints, allowed_rejects, finish
     from frontier_core.jsonl import dumps
     from frontier_core.profiles import profile_named
     from frontier_ops.stage_files import Target
     from frontier_ops.stage_validate import validate
     from validators.content_gate import level_named
 
+    allowed_rejects(max_rejects, 0)  # a typo is said before the work, not after
     reports_only = json and output == "-" and not rejects
     discards = json and output == "-"
     target = Target(output="/dev/null" if discards else output, rejects=rejects, pipe=console.data_stream())
@@ -47,7 +48,7 @@ def command(
         level=level_named(level),
         spec=spec,
         profile=profile_named(profile),
-        on_reject=console.note,
+        on_reject=Complaints(),
         on_note=console.note,
     )
     if json:

@@ -146,6 +146,40 @@ def test_lines_of_foreign_spelling_pass_byte_for_byte(run, tmp_path):
     assert run("validate in.jsonl").out.encode() == line + b"\n"
 
 
+def test_a_verifier_says_which_line_failed_and_why(run, tmp_path):
+    write(tmp_path, GOOD.replace(b"n12", b"n13") + b"\n")
+    done = run("synth verify in.jsonl")
+    assert done.err.splitlines()[0] == "in.jsonl:1 /messages/1/content: expected 12, got 13 [wrong_answer]"
+
+
+def test_many_rejects_are_said_twenty_times_and_then_summed_up(run, tmp_path):
+    write(tmp_path, (ROLE + b"\n") * 50)
+    done = run("validate in.jsonl")
+    assert sum(line.startswith("in.jsonl:") for line in done.err.splitlines()) == 20
+    assert "rejected 50 (50 wrong_role)" in done.err
+
+
+def test_a_bad_max_rejects_is_said_before_the_work(run, tmp_path):
+    write(tmp_path, GOOD + b"\n")
+    assert run("validate in.jsonl -o out.jsonl --max-rejects many").code == 2
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize("line", ["train in.jsonl --model model -o model", "deploy model --to host:/srv/x"])
+def test_a_place_that_can_not_be_meant_is_refused(run, tmp_path, tiny_model, line):
+    write(tmp_path, GOOD + b"\n")
+    (tmp_path / "model").symlink_to(tiny_model)
+    assert run(line).code == 2
+    assert not (tmp_path / "host:").exists()
+
+
+def test_logs_without_telemetry_are_no_telemetry(run, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"log_history": [], "global_step": 0}\n')
+    done = run("telemetry ingest in.jsonl -o out.jsonl")
+    assert done.code == 4
+    assert not (tmp_path / "out.jsonl").exists()
+
+
 def test_input_and_output_must_differ(run, tmp_path):
     write(tmp_path, GOOD + b"\n")
     done = run("validate in.jsonl -o in.jsonl")

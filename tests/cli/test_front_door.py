@@ -119,6 +119,13 @@ def test_a_shadowing_module_is_named(tmp_path, monkeypatch):
     assert shadowing_file(str(ROOT)) == ""
 
 
+@pytest.mark.parametrize(("line", "code"), [("validate nope.jsonl -vv", 2), ("synth gen -n 3 --skill x -vv", 2)])
+def test_the_trace_of_vv_does_not_change_the_exit_code(run, line, code):
+    done = run(line)
+    assert done.code == code
+    assert "Traceback" in done.err
+
+
 def test_our_own_bug_exits_70_without_a_traceback(run, monkeypatch):
     import frontier_ops.stage_generate as stage
 

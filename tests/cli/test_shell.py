@@ -105,6 +105,28 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
     assert bash(f"frontier synth gen -n 2000 {SKILLS} -o /dev/full", tmp_path).returncode == 3
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["frontier synth gen -n 2000 --skill binary,math_mc", "frontier -h", "frontier validate in.jsonl --json"],
+)
+def test_a_full_standard_output_exits_3_without_a_traceback(tmp_path, command):
+    (tmp_path / "in.jsonl").write_text('{"text":"a","metadata":{"skill":"x"}}\n')
+    done = bash(f"{command} > /dev/full", tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (3, False)
+    assert "error: standard output: No space left on device" in done.stderr
+
+
+def test_a_closed_standard_output_is_a_usage_error(tmp_path):
+    done = bash(f"frontier synth gen -n 3 {SKILLS} >&-", tmp_path)
+    assert (done.returncode, done.stderr) == (2, "error: standard input or output is closed\n")
+
+
+def test_another_stages_rejects_are_left_alone(tmp_path):
+    (tmp_path / "mine.rejects.jsonl").write_text("keep\n")
+    assert bash(f"frontier synth gen -n 3 {SKILLS} -o mine.jsonl", tmp_path).returncode == 0
+    assert (tmp_path / "mine.rejects.jsonl").read_text() == "keep\n"
+
+
 def test_a_print_inside_a_library_goes_to_stderr(tmp_path):
     (tmp_path / "noisy.py").write_text(
         "from generators.table import GENERATORS\n"

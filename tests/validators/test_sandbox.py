@@ -233,6 +233,12 @@ def test_bad_expectation_is_not_a_rejection(sandbox: Sandbox) -> None:
     assert (outcome.status, outcome.failure) == ("sandbox_error", "bad_expect")
 
 
+def test_unknown_fact_is_a_bad_expectation_even_when_its_error_text_is_printed(sandbox: Sandbox) -> None:
+    for expect in ({"stdout_fact": "hostnam"}, {"files": {"f": {"fact": "hostnam"}}}):
+        outcome = run(sandbox, "echo no fact hostnam; touch f", expect=expect | {"ignore": ["f"]})
+        assert (outcome.status, outcome.failure) == ("sandbox_error", "bad_expect")
+
+
 def test_missing_tool_is_named_with_its_package(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TOOLS, "no-such-tool", "some-package")
     for outcome in (run(sandbox, "true", tools=["no-such-tool"]), run(sandbox, "no-such-tool --now")):

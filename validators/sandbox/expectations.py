@@ -140,6 +140,14 @@ def glob_pattern(glob: str) -> re.Pattern[str]:
 # --- Expectations ----------------------------------------------------------------------------------------------------
 
 
+def fact(name: str) -> str:
+    """Gives one fact. Raises ValueError when there is none of that name: the expectation is bad, not the plan."""
+    known = facts()
+    if name not in known:
+        raise ValueError(f"the sandbox knows no fact {name!r}")
+    return known[name]
+
+
 def facts() -> dict[str, str]:
     """Gives what only this sandbox knows, by the names of docs/records.md."""
     system = os.uname()
@@ -214,10 +222,7 @@ def _content_problem(path: str, wanted: Json, entry: Json, cap: int) -> str:
     if "text" in wanted:
         return difference(wanted["text"].encode(), data)
     if "fact" in wanted:
-        value = facts().get(wanted["fact"])
-        if value is None:
-            return f"the sandbox knows no fact {wanted['fact']!r}"
-        return difference(wanted.get("template", "{}\n").replace("{}", value).encode(), data)
+        return difference(wanted.get("template", "{}\n").replace("{}", fact(wanted["fact"])).encode(), data)
     try:
         unpacked = inflate(data, cap)
         if "gzip" in wanted:
@@ -313,7 +318,7 @@ def judge_output(expect: Json, raw: bytes, *where: object) -> Iterator[Finding]:
     """Yields what is wrong with an output under the keys stdout, stdout_regex and stdout_fact."""
     wanted = expect.get("stdout")
     if "stdout_fact" in expect:
-        wanted = facts().get(expect["stdout_fact"], f"no fact {expect['stdout_fact']}") + "\n"
+        wanted = fact(expect["stdout_fact"]) + "\n"
     code = "check_failed" if where else "wrong_stdout"
     if wanted is not None and (problem := difference(wanted.encode(), raw)):
         key = "stdout" if "stdout" in expect else "stdout_fact"
