@@ -14,7 +14,8 @@ import sys
 import time
 
 from frontier_core.errors import EnvironmentMissing
-from validators.sandbox.backend import BACKENDS, Sandbox, open_sandbox
+from validators.sandbox.backend import BACKENDS, open_sandbox
+from validators.sandbox.contract import Sandbox
 
 PER_ROUND = {"docker-ns": 20, "docker-run": 4, "native-ns": 20}
 

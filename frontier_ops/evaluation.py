@@ -27,7 +27,8 @@ from generators.table import GENERATORS
 from trainer.checkpoints import MANIFEST, resolve_model
 from validators.base import Verdict, reject
 from validators.execution_gate import judge_plan
-from validators.sandbox.backend import Sandbox, open_sandbox
+from validators.sandbox.backend import open_sandbox
+from validators.sandbox.contract import Sandbox
 from validators.skills.table import VERIFIERS
 
 SPEC = "eval_item"

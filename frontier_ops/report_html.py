@@ -17,7 +17,7 @@ from frontier_core.lineage import Link, digest_of
 from frontier_core.records import Record
 from frontier_core.resources import shipped
 from frontier_core.version import __version__
-from frontier_ops.report import LoopSummary, Round, Share, biggest_moves, skill_weights
+from frontier_ops.report_data import LoopSummary, Round, Share, biggest_moves, skill_weights
 from frontier_ops.report_svg import accuracy_chart, dumbbell, weight_line
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
 
-from frontier_ops.report import Share
+from frontier_ops.report_data import Share
 
 Series = Sequence[Share | None]
 

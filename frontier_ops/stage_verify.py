@@ -14,7 +14,8 @@ from frontier_core.rejects import reject_record
 from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, silent
 from validators import execution_gate
 from validators.base import ACCEPTED, Verdict, problem_findings
-from validators.sandbox.backend import Limits, Sandbox, open_sandbox
+from validators.sandbox.backend import open_sandbox
+from validators.sandbox.contract import Limits, Sandbox
 from validators.schema_gate import SchemaGate
 
 

@@ -20,7 +20,7 @@ from frontier_core.records import Record, last_assistant, metadata_of
 from frontier_core.schemas import guess_spec
 from validators.base import Finding, Verdict, reject
 from validators.plan_lint import lint
-from validators.sandbox.backend import Json, Outcome, Sandbox
+from validators.sandbox.contract import Json, Outcome, Sandbox
 from validators.skills.table import VERIFIERS
 
 VALIDATOR_NAME = "execution_gate"

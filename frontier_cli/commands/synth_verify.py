@@ -39,7 +39,7 @@ def command(
     from frontier_cli.verdicts import Complaints, allowed_rejects, finish
     from frontier_ops.stage_files import Target
     from frontier_ops.stage_verify import verify
-    from validators.sandbox.backend import Limits
+    from validators.sandbox.contract import Limits
 
     allowed_rejects(max_rejects, 0)  # a typo is said before the work, not after
     limits = Limits(

@@ -17,7 +17,8 @@ from frontier_core.errors import DataError, UsageError
 from frontier_core.jsonl import write_records
 from frontier_core.lineage import write_sidecar
 from frontier_core.records import wilson_interval
-from frontier_ops.report import align, biggest_moves, collect, render_html, summary_rows
+from frontier_ops.report import align, collect, render_html, summary_rows
+from frontier_ops.report_data import biggest_moves
 
 DOMAINS = [Domain(name="a", skill="binary", levels=(1, 2)), Domain(name="s", skill="syllo", levels=(1,), weight=2.0)]
 NASTY = '<script>alert("x")</script> & $body ${title}'

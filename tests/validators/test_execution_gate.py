@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from frontier_core.errors import DataError, EnvironmentMissing
 from validators.base import ACCEPTED, Verdict, reject
 from validators.execution_gate import BadPlan, judge_plan, judge_record, judge_stream, plan_commands, plan_steps
-from validators.sandbox.backend import Outcome, Sandbox, open_sandbox
+from validators.sandbox.backend import open_sandbox
+from validators.sandbox.contract import Outcome, Sandbox
 from validators.skills.table import VERIFIERS
 
 

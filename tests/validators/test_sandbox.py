@@ -17,7 +17,8 @@ import pytest
 
 from frontier_core.errors import ConfigError, EnvironmentMissing, SandboxError
 from validators.sandbox import confine
-from validators.sandbox.backend import BACKENDS, Limits, Outcome, Sandbox, open_sandbox, self_test
+from validators.sandbox.backend import BACKENDS, open_sandbox, self_test
+from validators.sandbox.contract import Limits, Outcome, Sandbox
 from validators.sandbox.expectations import difference, glob_pattern, inflate
 from validators.sandbox.image import Tree
 from validators.sandbox.tools import TOOLS, advice

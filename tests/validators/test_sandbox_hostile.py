@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from frontier_core.errors import EnvironmentMissing
-from validators.sandbox.backend import MIB, Limits, Outcome, Sandbox, open_sandbox
+from validators.sandbox.backend import open_sandbox
+from validators.sandbox.contract import MIB, Limits, Outcome, Sandbox
 
 LIMITS = Limits(timeout_s=1, memory_bytes=128 * MIB, max_processes=64, disk_bytes=16 * MIB, output_bytes=MIB // 4)
 

@@ -7,112 +7,12 @@ namespaces alone). Which is better for whom: docs/sandbox.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
-
-from frontier_core.errors import ConfigError, EnvironmentMissing, SandboxError
+from frontier_core.errors import ConfigError, EnvironmentMissing
 from frontier_core.nearest import did_you_mean
+from validators.sandbox.contract import Limits, Note, Sandbox
 
-Note = Callable[[str], None]
-Json = dict[str, Any]
-
-MIB = 1 << 20
 BACKENDS = ("docker-ns", "docker-run", "native-ns")
 """In the order "auto" tries them."""
-STATUSES = ("ok", "nonzero", "timeout", "oom", "output_limit", "disk_limit", "forbidden", "sandbox_error")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What one plan may use; each is enforced, and what happens past it is a status.
-
-    `timeout_s` wall time of all steps (timeout); `memory_bytes` of all processes together (oom); `max_processes` (forks
-    fail); `disk_bytes` of everything written (disk_limit); `output_bytes` of stdout and of stderr (output_limit).
-    """
-
-    timeout_s: float = 10.0
-    memory_bytes: int = 512 * MIB
-    max_processes: int = 128
-    disk_bytes: int = 64 * MIB
-    output_bytes: int = MIB
-
-    def __post_init__(self) -> None:
-        floors: dict[str, float] = {
-            "timeout_s": 0.1,
-            "memory_bytes": 32 * MIB,
-            "max_processes": 8,
-            "disk_bytes": MIB,
-            "output_bytes": 1,
-        }
-        for name, floor in floors.items():
-            if getattr(self, name) < floor:
-                raise ConfigError(f"sandbox limit {name} is {getattr(self, name)}", hint=f"at least {floor}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of one plan.
-
-    `status` is one of STATUSES. `stdout` and `stderr`: {text (capped), bytes, truncated, sha256}. `changes`: the first
-    1000 paths that differ from the baseline, `num_changes` all of them. `findings`: where the world is not as expected
-    ({code, message, pointer, remedy}); only looked for when status is ok. For sandbox_error `failure` names the kind
-    (bad_fixture, bad_expect, missing_tool, or the sandbox's own) and `reason` says it in words.
-    """
-
-    status: str
-    backend: str
-    exit_code: int = 0
-    wall_s: float = 0.0
-    steps: tuple[Json, ...] = ()
-    stdout: Json = field(default_factory=dict)
-    stderr: Json = field(default_factory=dict)
-    changes: tuple[Json, ...] = ()
-    num_changes: int = 0
-    processes_left: int = 0
-    findings: tuple[Json, ...] = ()
-    failure: str = ""
-    reason: str = ""
-
-    @classmethod
-    def from_json(cls, answer: Json, backend: str) -> Outcome:
-        """Reads the runner's answer.
-
-        Raises:
-            SandboxError: it is not in the runner's form.
-        """
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in answer.items()
-        }
-        try:
-            outcome = cls(**values, backend=backend)
-        except TypeError as error:
-            raise SandboxError(f"the sandbox answered in an unknown form: {error}") from error
-        if outcome.status not in STATUSES:
-            raise SandboxError(f"the sandbox answered with the unknown status {outcome.status!r}")
-        return outcome
-
-
-class Sandbox(Protocol):
-    """Runs plans, each in a world of its own. Safe to call from many threads at once."""
-
-    name: str
-
-    def describe(self) -> Json:
-        """Gives what a sidecar should keep: backend, where its tools come from, limits."""
-        ...
-
-    def run(self, job: Json) -> Outcome:
-        """Runs one plan; the sandbox's own failure is retried once and then a status, never an exception.
-
-        Args:
-            job: {commands: [str], fixture?, expect?, tools?: [command the plan needs]}, as docs/records.md says.
-        """
-        ...
-
-    def close(self) -> None:
-        """Ends every plan that still runs; run() then answers sandbox_error."""
-        ...
 
 
 def open_sandbox(name: str = "auto", *, limits: Limits | None = None, on_note: Note | None = None) -> Sandbox:
@@ -242,8 +142,3 @@ def self_test(sandbox: Sandbox) -> list[str]:
     if outcome.processes_left != 1:
         wrong.append(f"{outcome.processes_left} processes were left to kill, not 1")
     return wrong
-
-
-def limits_json(limits: Limits) -> Json:
-    """Gives limits as a sidecar keeps them."""
-    return asdict(limits)

@@ -19,7 +19,7 @@ from typing import IO
 
 from frontier_core.errors import SandboxError
 from frontier_core.jsonl import dumps, loads
-from validators.sandbox.backend import MIB, Json, Limits, Outcome, limits_json
+from validators.sandbox.contract import MIB, Json, Limits, Outcome, limits_json
 from validators.sandbox.tools import TOOLS, advice
 
 GRACE_S = 60.0

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from validators.sandbox.backend import MIB, Json
 from validators.sandbox.channel import Launch
+from validators.sandbox.contract import MIB, Json
 from validators.sandbox.docker_run import RUNNER_MODULES, DockerSandbox, program_text
 from validators.sandbox.pool import WorkerPool
 

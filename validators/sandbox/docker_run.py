@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from frontier_core.errors import EnvironmentMissing
-from validators.sandbox.backend import Json, Limits, Note, limits_json
 from validators.sandbox.channel import Launch, ProcessSandbox
+from validators.sandbox.contract import Json, Limits, Note, limits_json
 from validators.sandbox.image import ensure_image
 
 PING_TIMEOUT_S = 5

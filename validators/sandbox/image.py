@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from frontier_core.errors import EnvironmentMissing
-from validators.sandbox.backend import MIB, Note
+from validators.sandbox.contract import MIB, Note
 from validators.sandbox.tools import TOOLS
 
 REPOSITORY = "frontier-sandbox"

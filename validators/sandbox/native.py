@@ -10,8 +10,8 @@ import os
 import sys
 from pathlib import Path
 
-from validators.sandbox.backend import Json, limits_json
 from validators.sandbox.channel import Launch
+from validators.sandbox.contract import Json, limits_json
 from validators.sandbox.pool import WorkerPool
 from validators.sandbox.tools import TOOLS
 

@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from validators.sandbox.backend import Json
 from validators.sandbox.channel import NOT_WORTH_RETRYING, Launch, ProcessSandbox
+from validators.sandbox.contract import Json
 
 CLOSE_S = 5.0
 MAX_PLANS = 2000
