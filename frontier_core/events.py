@@ -15,9 +15,6 @@ from typing import Any, NamedTuple
 from frontier_core.jsonl import dumps
 from frontier_core.records import Record, TagStats
 
-METRICS = ("loss", "accuracy", "verified", "refusal", "safety_violation", "tool_success", "length")
-"""Metrics the toolkit itself writes; `error:<pattern>` counts one error pattern."""
-
 
 class Key(NamedTuple):
     """What a telemetry line is about."""

@@ -6,7 +6,6 @@ untouched. The dataclasses here are for values we compute ourselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
@@ -99,11 +98,3 @@ def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float
     centre = (p + z * z / (2 * trials)) / denominator
     half = z * sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials)) / denominator
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def merge_stats(parts: Iterable[TagStats]) -> TagStats:
-    """Adds statistics up; the empty sum is all zeros."""
-    whole = TagStats()
-    for part in parts:
-        whole = whole + part
-    return whole

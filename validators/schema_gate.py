@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from frontier_core.errors import ConfigError
-from frontier_core.nearest import did_you_mean
 from frontier_core.records import Record
 from frontier_core.schemas import RECORD_SPECS, guess_spec, known_spec, load_schema, schema_ids
 from validators.base import Finding
@@ -74,14 +72,6 @@ class SchemaGate:
             registry = jsonschema_rs.Registry([(f"frontier:{name}", load_schema(name)) for name in references])
             self._compiled[spec] = jsonschema_rs.validator_for(load_schema(spec), registry=registry)
         return self._compiled[spec]
-
-
-def check_job_spec(spec: str, known_keys: tuple[str, ...], given: Record) -> None:
-    """Refuses a job whose spec or configuration keys are unknown, naming the nearest known one (deny by default)."""
-    known_spec(spec)
-    for key in given:
-        if key not in known_keys:
-            raise ConfigError(f"unknown key {key!r} in the job", hint=did_you_mean(key, known_keys))
 
 
 def _referenced(schema: Record) -> list[str]:

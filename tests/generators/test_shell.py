@@ -16,11 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frontier_core.domains import load_domains
-from frontier_core.errors import EnvironmentMissing, UsageError
+from frontier_core.errors import UsageError
 from generators.procedural.shell import base, text_processing
 from generators.procedural.shell.base import ShellGenerator, changed_files, tools_of
 from validators.execution_gate import judge_plan
-from validators.sandbox.backend import open_sandbox
 from validators.schema_gate import SchemaGate
 
 DOMAINS = (
@@ -59,19 +58,6 @@ def generator_of(domain: str) -> ShellGenerator:
 @pytest.fixture(params=DOMAINS)
 def generator(request):
     return generator_of(request.param)
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    try:
-        opened = open_sandbox("native-ns")
-    except EnvironmentMissing:
-        try:
-            opened = open_sandbox("docker-run")
-        except EnvironmentMissing as error:
-            pytest.skip(f"no sandbox here: {error.message}")
-    yield opened
-    opened.close()
 
 
 def test_domains_file_names_every_generator_and_its_levels():

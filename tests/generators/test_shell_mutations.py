@@ -7,12 +7,8 @@ import subprocess
 from importlib import import_module
 from random import Random
 
-import pytest
-
-from frontier_core.errors import EnvironmentMissing
 from generators.procedural.shell.mutations import KINDS, candidates, mutate
 from validators.execution_gate import judge_plan
-from validators.sandbox.backend import open_sandbox
 from validators.schema_gate import SchemaGate
 
 DOMAINS = ("file_system", "text_processing", "archives", "git", "system_info", "network", "processes", "scheduling")
@@ -38,19 +34,6 @@ def record_of(*commands: str, fixture=None, expect=None):
 
 def plans(kind: str, *commands: str, **world):
     return candidates(record_of(*commands, **world)).get(kind, [])
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    try:
-        opened = open_sandbox("native-ns")
-    except EnvironmentMissing:
-        try:
-            opened = open_sandbox("docker-run")
-        except EnvironmentMissing as error:
-            pytest.skip(f"no sandbox here: {error.message}")
-    yield opened
-    opened.close()
 
 
 def test_flags_that_matter_are_dropped():
