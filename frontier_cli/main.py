@@ -99,6 +99,7 @@ def _run(name: str, arguments: list[str]) -> int:
         sys.stderr.write(f"error: {shadow} shadows a package of frontier\nhint: run from another folder or rename it\n")
         return EXIT_MISSING
     from frontier_cli import console
+    from frontier_core.atomic import drop_unfinished
     from frontier_core.errors import DataError, FrontierError
 
     try:
@@ -135,6 +136,8 @@ def _run(name: str, arguments: list[str]) -> int:
         return EXIT_MISSING
     except Exception as error:
         return _bug(error)
+    finally:
+        drop_unfinished()
 
 
 def _bug(error: Exception) -> int:

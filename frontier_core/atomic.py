@@ -20,6 +20,8 @@ from frontier_core.errors import EnvironmentMissing, UsageError
 CHUNK_BYTES = 1 << 20
 T = TypeVar("T")
 
+_unfinished: set[Path] = set()
+
 
 def sha256_file(path: Path) -> str:
     """Gives the sha256 of a file as hex, read in chunks."""
@@ -62,6 +64,8 @@ class AtomicFile:
         self.is_regular = not target.exists() or target.is_file()
         self._temp = temp_beside(target) if self.is_regular else target
         self._hash = sha256()
+        if self.is_regular:
+            _unfinished.add(self._temp)
         self._file: BinaryIO | None = self._guard(lambda: self._temp.open("wb"))
 
     def write(self, data: bytes) -> int:
@@ -97,9 +101,10 @@ class AtomicFile:
             and sha256_file(self.target) == self.sha256
         ):
             self._temp.unlink()
-            return
-        os.replace(self._temp, self.target)
-        fsync_dir(self.target.parent)
+        else:
+            os.replace(self._temp, self.target)
+            fsync_dir(self.target.parent)
+        _unfinished.discard(self._temp)
 
     def abort(self) -> None:
         """Drops what was written; the old file, if any, stays."""
@@ -109,6 +114,7 @@ class AtomicFile:
             self._file = None
         if self.is_regular:
             self._temp.unlink(missing_ok=True)
+            _unfinished.discard(self._temp)
 
     def __enter__(self) -> AtomicFile:
         return self
@@ -128,6 +134,16 @@ class AtomicFile:
             return action()
         except OSError as error:
             raise explain_os_error(error, self.target) from error
+
+
+def drop_unfinished() -> None:
+    """Removes the temp files of this process that were neither committed nor dropped; for the end of a command.
+
+    A signal can strike while a file is being opened, before any `with` holds it.
+    """
+    while _unfinished:
+        with suppress(OSError):
+            _unfinished.pop().unlink(missing_ok=True)
 
 
 def explain_os_error(error: OSError, path: Path) -> UsageError | EnvironmentMissing:
