@@ -6,7 +6,7 @@ the other split are skipped, and a problem is never made twice in a run. Teacher
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal
@@ -22,6 +22,9 @@ from generators.base import Generator
 from generators.table import GENERATORS
 
 Split = Literal["train", "eval"]
+
+Source = Callable[[str], Generator]
+"""Gives the generator of a skill: the registry, or one bound to a file that the user named (see `bound`)."""
 
 MAX_MISSES = 400
 """Draws in a row that may repeat a problem or fall into the other split before the cell counts as exhausted."""
@@ -67,11 +70,19 @@ def plan_requests(
     return [Request(domain=domain, level=level, count=count) for (domain, level), count in requests]
 
 
-def check_capacity(requests: Iterable[Request], *, split: Split, allow_duplicates: bool) -> None:
+def bound(*generators: Generator) -> Source:
+    """Gives a source that knows these generators first and the registry's after them."""
+    own = {generator.skill: generator for generator in generators}
+    return lambda skill: own[skill] if skill in own else GENERATORS.get(skill)
+
+
+def check_capacity(
+    requests: Iterable[Request], *, split: Split, allow_duplicates: bool, source: Source = GENERATORS.get
+) -> None:
     """Raises UsageError when a cell is asked for more distinct problems than it has."""
     share = HELD_OUT_SHARE if split == "eval" else 100 - HELD_OUT_SHARE
     for request in requests:
-        generator: Generator = GENERATORS.get(request.domain.skill)
+        generator = source(request.domain.skill)
         if request.level not in generator.levels:
             known = ", ".join(map(str, generator.levels))
             raise UsageError(f"skill {generator.skill} has no level {request.level}", hint=f"its levels: {known}")
@@ -85,27 +96,37 @@ def check_capacity(requests: Iterable[Request], *, split: Split, allow_duplicate
 
 
 def generate(
-    requests: Sequence[Request], *, seed: int, split: Split = "train", allow_duplicates: bool = False
+    requests: Sequence[Request],
+    *,
+    seed: int,
+    split: Split = "train",
+    allow_duplicates: bool = False,
+    source: Source = GENERATORS.get,
 ) -> Iterator[Record]:
     """Yields the records of a run, cells shuffled together in an order the seed decides.
 
+    Args:
+        requests: how many of which cell.
+        seed: of the run.
+        split: training or held-out problems.
+        allow_duplicates: let problems repeat.
+        source: where generators come from.
     Raises:
         UsageError: a cell has fewer distinct problems than were asked for.
     """
-    check_capacity(requests, split=split, allow_duplicates=allow_duplicates)
-    sources = [_cell(request, seed, split, allow_duplicates) for request in requests]
+    check_capacity(requests, split=split, allow_duplicates=allow_duplicates, source=source)
+    cells = [_cell(source(r.domain.skill), r.level, seed, split, allow_duplicates) for r in requests]
     order = [place for place, request in enumerate(requests) for _ in range(request.count)]
     child_random("synth_order", seed, split).shuffle(order)
     for place in order:
-        yield next(sources[place])
+        yield next(cells[place])
 
 
-def _cell(request: Request, seed: int, split: Split, allow_duplicates: bool) -> Iterator[Record]:
-    generator: Generator = GENERATORS.get(request.domain.skill)
+def _cell(generator: Generator, level: int, seed: int, split: Split, allow_duplicates: bool) -> Iterator[Record]:
     seen: set[bytes] = set()
     misses = index = 0
     while True:
-        record = generator.sample(seed, index, request.level)
+        record = generator.sample(seed, index, level)
         problem = generator.problem(record)
         index += 1
         key = blake2b(problem.encode(), digest_size=12).digest()
@@ -113,7 +134,7 @@ def _cell(request: Request, seed: int, split: Split, allow_duplicates: bool) -> 
             misses += 1
             if misses > MAX_MISSES:
                 raise UsageError(
-                    f"{generator.skill} level {request.level} ran out of distinct problems after {len(seen)}",
+                    f"{generator.skill} level {level} ran out of distinct problems after {len(seen)}",
                     hint="ask for fewer, add levels, or pass --allow-duplicates",
                 )
             continue
@@ -122,11 +143,12 @@ def _cell(request: Request, seed: int, split: Split, allow_duplicates: bool) -> 
         yield mark(record, f"gen:{generator.generator_id}@{generator.generator_version}")
 
 
-def replay(metadata: Record) -> Record:
+def replay(metadata: Record, *, source: Source = GENERATORS.get) -> Record:
     """Makes a procedural record again, byte for byte as `synth gen` wrote it.
 
     Args:
         metadata: holds generator_id, generator_version, skill, seed, index and level.
+        source: where generators come from.
     Raises:
         DataError: a coordinate is missing, or the installed generator has another version.
     """
@@ -136,7 +158,7 @@ def replay(metadata: Record) -> Record:
             raise DataError(
                 f"replay needs {key!r} ({kind.__name__})", pointer=f"/metadata/{key}", code="no_coordinates"
             )
-    generator: Generator = GENERATORS.get(metadata["skill"])
+    generator = source(metadata["skill"])
     made_by = f"{metadata['generator_id']}@{metadata['generator_version']}"
     installed = f"{generator.generator_id}@{generator.generator_version}"
     if made_by != installed:
@@ -149,12 +171,12 @@ def replay(metadata: Record) -> Record:
     return mark(record, f"gen:{installed}")
 
 
-def replay_row(row: Row) -> Record:
+def replay_row(row: Row, *, source: Source = GENERATORS.get) -> Record:
     """Makes the record of one line again; errors name the line."""
     if row.problem is not None:
         raise row.problem
     try:
-        return replay(metadata_of(row.record))
+        return replay(metadata_of(row.record), source=source)
     except DataError as error:
         raise DataError(
             error.problem, path=row.path, line=row.number, pointer=error.pointer, hint=error.hint, code=error.code
