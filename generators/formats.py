@@ -40,9 +40,13 @@ def form_named(name: str) -> FormName:
     raise ConfigError(f"unknown form {name!r}", hint=did_you_mean(name, FORMS))
 
 
-def convert(record: Record, form: FormName, *, profile: ProfileName = "emoji_think") -> Record:
+def convert(record: Record, form: FormName, *, profile: ProfileName | None = "emoji_think") -> Record:
     """Gives a record in another form; the metadata goes along.
 
+    Args:
+        record: a plan or a chat.
+        form: delta, echo or chat.
+        profile: what assistant texts are dressed in; None leaves them as they are.
     Raises:
         DataError: the record has no such form (a chat record as Delta, or neither a plan nor a chat).
     """
@@ -63,8 +67,9 @@ def convert(record: Record, form: FormName, *, profile: ProfileName = "emoji_thi
     return {"messages": [_dressed(turn, profile) for turn in messages], "metadata": record["metadata"]}
 
 
-def _dressed(turn: Message, profile: ProfileName) -> Message:
-    return {**turn, "content": dress(turn["content"], profile)} if turn.get("role") == "assistant" else turn
+def _dressed(turn: Message, profile: ProfileName | None) -> Message:
+    has_text = turn.get("role") == "assistant" and isinstance(turn.get("content"), str)  # a turn of tool calls has none
+    return {**turn, "content": dress(turn["content"], profile)} if profile and has_text else turn
 
 
 def _consent(record: Record) -> list[Message]:
