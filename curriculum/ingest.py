@@ -1,9 +1,9 @@
 """Training and evaluation logs of several formats in, telemetry lines out: sums per source, run, steps, tag, metric.
 
-Read: our run events and telemetry files, our evaluation items, and the `trainer_state.json` of Hugging Face trainers;
-the format is told by content, never by name. What can't be used (NaN, a torn last line, a source counted already) is
+Read: our run events, telemetry files, evaluation items and request logs, and what other tools leave (readers/: one
+module a tool). The format is told by content. What can't be used (NaN, a torn last line, a source counted already) is
 dropped and said; a line of no known format is an error with its place. Memory grows with the number of distinct keys,
-not with the number of rows. Not covered: other trackers' formats.
+not with the number of rows.
 
 LIMIT: two files are told to be the same by their bytes. A log read once half-grown and once whole counts twice.
 """
@@ -11,15 +11,15 @@ LIMIT: two files are told to be the same by their bytes. A log read once half-gr
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from math import fsum, isfinite
+from math import isfinite
 from pathlib import Path
 from typing import Any, cast
 
 from curriculum.cells import ERROR_PREFIX
+from curriculum.readers import inspect_log, lm_eval, mlflow, serving, tensorboard, trainer_state, wandb
+from curriculum.readers.source import Place, Source
 from frontier_core.allocation import natural_order
 from frontier_core.atomic import sha256_file
 from frontier_core.errors import DataError, UsageError
@@ -30,67 +30,25 @@ from frontier_core.records import Record, TagStats, tag_of
 HEAD_BYTES = 1 << 16
 RUN_FILES = ("events.jsonl", "trainer_state.json")
 """What is read when a source is a run's folder, the first one found."""
+LOG_PATTERNS = ("*.tfevents.*", "run-*.wandb", "files/wandb-summary.json", "wandb-summary.json", "mlflow.db")
+"""What is read when it is another tool's folder and there is only one."""
 
-Place = tuple[Key, int | None, str, str]
-"""Key, round, source, digest of the source: what one line of the result is about."""
-
-
-class _Sums:
-    """Adds statistics up exactly, so that the order of lines changes no bit of the result."""
-
-    __slots__ = ("counts", "squares", "totals")
-
-    def __init__(self) -> None:
-        self.counts = TagStats()
-        self.totals: list[float] = []
-        self.squares: list[float] = []
-
-    def add(self, stats: TagStats) -> None:
-        self.counts = self.counts + stats
-        _grow(self.totals, stats.total)
-        _grow(self.squares, stats.total_sq)
-
-    def stats(self) -> TagStats:
-        return replace(self.counts, total=fsum(self.totals), total_sq=fsum(self.squares))
+FORMATS = (
+    "auto", "frontier", "trainer-state", "tensorboard", "wandb", "mlflow", "lm-eval", "inspect", "otel", "prometheus",
+)  # fmt: skip
+"""What --format takes; frontier stands for run events, telemetry lines, evaluation items and the request log."""
 
 
-def _grow(parts: list[float], value: float) -> None:
-    """Adds `value` to a sum held as floats that do not overlap; nothing is rounded away.
-
-    Source: Shewchuk (1997), "Adaptive precision floating-point arithmetic", Grow-Expansion.
-    """
-    kept = 0
-    for part in parts:
-        larger, smaller = (value, part) if abs(value) >= abs(part) else (part, value)
-        value = larger + smaller
-        lost = smaller - (value - larger)
-        if lost:
-            parts[kept] = lost
-            kept += 1
-    parts[kept:] = [value]
-
-
-@dataclass(slots=True)
-class _Source:
-    """One file being read: sums so far, and what was dropped, to be said at the end."""
-
-    name: str
-    digest: str
-    sums: dict[Place, _Sums] = field(default_factory=dict)
-    dropped: Counter[str] = field(default_factory=Counter)
-
-    def add(self, key: Key, stats: TagStats, round_number: int | None, origin: tuple[str, str] | None = None) -> None:
-        source, digest = origin or (self.name, self.digest)
-        self.sums.setdefault((key, round_number, source, digest), _Sums()).add(stats)
-
-
-def ingest(sources: Sequence[Path | str], *, on_note: Callable[[str], None]) -> Iterator[TelemetryLine]:
+def ingest(
+    sources: Sequence[Path | str], *, on_note: Callable[[str], None], form: str = "auto"
+) -> Iterator[TelemetryLine]:
     """Reads logs and yields their telemetry lines, summed per source and key.
 
     Args:
         sources: files ("-" for a pipe) or run folders, in any order; the same bytes named twice count once, also when
             they come once as a log and once inside a telemetry file made from it.
         on_note: told, in one line each, what was skipped or dropped and where.
+        form: one of FORMATS; "auto" tells each source's form by its content.
     Yields:
         Lines by round, run, tag, metric and steps; the same for the same content, whatever the order of rows and,
         but for the `source` names, of sources.
@@ -101,7 +59,7 @@ def ingest(sources: Sequence[Path | str], *, on_note: Callable[[str], None]) -> 
     merged: dict[Place, TagStats] = {}
     owners: dict[str, int] = {}
     for index, given in enumerate(sources):
-        source = _read(given, on_note)
+        source = _read(given, on_note, form)
         if owners.setdefault(source.digest, index) != index:
             on_note(f"{source.name}: the same content was read before; counted once")
             continue
@@ -133,19 +91,18 @@ def _order(place: Place) -> tuple[Any, ...]:
     return (number, key.run_id, natural_order(key.tag), key.metric, key.step_from, key.step_to, digest, name)
 
 
-def _read(given: Path | str, on_note: Callable[[str], None]) -> _Source:
+def _read(given: Path | str, on_note: Callable[[str], None], form: str) -> Source:
     path = given if str(given) == "-" else _file_of(Path(given))
-    document = None if str(path) == "-" else _json_document(Path(path))
     notes: list[str] = []
-    if document is not None:
-        source = _Source(str(path), sha256_file(Path(path)))
-        _read_trainer_state(document, source)
-    else:
+    source = None if str(path) == "-" else _read_foreign(Path(path), form)
+    if source is None:
+        if form not in ("auto", "frontier", "lm-eval", "otel"):
+            raise DataError(f"is no log of the form {form}", path=str(path), code="unknown_format")
         source = _read_lines(path, notes)
     for note in notes:
         on_note(note)
     for what, count in sorted(source.dropped.items()):
-        on_note(f"{source.name}: {count} {what}")
+        on_note(f"{source.name}: {count} {what}" if not what.endswith(":") else f"{source.name}: {what} {count}")
     return source
 
 
@@ -155,57 +112,78 @@ def _file_of(path: Path) -> Path:
     for name in RUN_FILES:
         if (path / name).is_file():
             return path / name
-    raise UsageError(f"{path}: is no run's folder", hint=f"it holds none of: {', '.join(RUN_FILES)}")
+    logs = [file for pattern in LOG_PATTERNS for file in sorted(path.glob(pattern))]
+    if len(logs) == 1:
+        return logs[0]
+    if len(logs) > 1:
+        names = ", ".join(file.name for file in logs[:5])
+        raise UsageError(f"{path}: holds several logs ({names})", hint="name the files themselves")
+    if mlflow.is_store(path):
+        return path
+    raise UsageError(f"{path}: is no run's folder", hint=f"it holds none of: {', '.join((*RUN_FILES, *LOG_PATTERNS))}")
 
 
-def _json_document(path: Path) -> dict[str, Any] | None:
-    """Gives the content of a file that is one JSON object with a `log_history`, None when it is anything else."""
-    if path.suffix in (".gz", ".zst") or not path.is_file():
+def _read_foreign(path: Path, form: str) -> Source | None:
+    """Reads a log of another tool, told by its content or named; None for lines of JSON, ours among them."""
+    if path.is_dir():
+        source = Source(str(path), _folder_digest(path))
+        mlflow.read_folder(path, source)
+        return source
+    if path.suffix in (".gz", ".zst") or not path.is_file() or form == "frontier":
         return None
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-        # Trainers write their keys sorted, so the history is named within the first few hundred bytes.
-        if not head.lstrip().startswith(b"{") or b'"log_history"' not in head:
-            return None
-        text = head + file.read()
+    source = Source(str(path), sha256_file(path))
+    by_bytes: dict[str, tuple[bool, Callable[[Path, Source], None]]] = {
+        "tensorboard": (tensorboard.matches(path, head), tensorboard.read),
+        "wandb": (wandb.matches(path, head), wandb.read),
+        "inspect": (inspect_log.matches_file(path, head), inspect_log.read_file),
+        "mlflow": (mlflow.matches(path, head), mlflow.read),
+        "prometheus": (form == "prometheus" or serving.is_metrics(head), serving.read_metrics),
+    }
+    for name, (is_it, read) in by_bytes.items():
+        if form in ("auto", name) and is_it:
+            read(path, source)
+            return source
+    document = _json_document(path, head)
+    by_keys: dict[str, tuple[Callable[[Record], bool], Callable[[Record, Source], None]]] = {
+        "trainer-state": (trainer_state.matches, trainer_state.read),
+        "inspect": (inspect_log.matches, inspect_log.read),
+        "lm-eval": (lm_eval.matches, lm_eval.read),
+        "otel": (serving.is_spans, serving.add_spans),
+    }
+    for name, (is_its, read_document) in by_keys.items():
+        if document is not None and form in ("auto", name) and is_its(document):
+            read_document(document, source)
+            return source
+    return None
+
+
+def _folder_digest(path: Path) -> str:
+    digest = sha256()
+    for file in mlflow.metric_files(path):
+        digest.update(f"{file.relative_to(path)} {sha256_file(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _json_document(path: Path, head: bytes) -> Record | None:
+    """Gives the content of a file that is one JSON object, printed in one line or many; None for JSON Lines."""
+    text = head.lstrip()
+    first, _, rest = text.partition(b"\n")
+    if not text.startswith(b"{") or (len(first) > 1 and first.rstrip().endswith(b"}") and rest.strip()):
+        return None  # no object, or one that ends with its line and is followed by more
     try:
-        document = json.loads(text)  # the standard parser reads the bare NaN that trainers write
+        document = json.loads(path.read_bytes())  # the standard parser reads the bare NaN that trainers write
     except ValueError:
         return None
-    return document if isinstance(document, dict) and isinstance(document.get("log_history"), list) else None
+    return document if isinstance(document, dict) else None
 
 
-def _read_trainer_state(document: dict[str, Any], source: _Source) -> None:
-    """Takes loss and eval_loss from a trainer state; they are means over all data, so their tag is `all`."""
-    run_id = f"hf-{source.digest[:12]}"
-    others: set[str] = set()
-    last = {"loss": 0, "eval_loss": 0}
-    for index, entry in enumerate(document["log_history"]):
-        step = entry.get("step") if isinstance(entry, dict) else None
-        if not isinstance(step, int) or step < 0:
-            raise DataError(
-                "an entry needs a step", path=source.name, pointer=f"/log_history/{index}/step", code="trainer_state"
-            )
-        for metric in last:
-            if metric not in entry:
-                continue
-            value = entry[metric]
-            if not isinstance(value, (int, float)) or not isfinite(value):
-                source.dropped[f"values of {metric} that are no finite number dropped"] += 1
-                continue
-            key = Key(run_id, min(last[metric] + 1, step), step, "all", metric)
-            source.add(key, TagStats(n=1, total=float(value), total_sq=float(value) ** 2), None)
-            last[metric] = step
-        others.update(entry.keys() - last.keys() - {"step", "epoch"})
-    if others:
-        source.dropped[f"other metrics not read ({', '.join(sorted(others))})"] += len(others)
-
-
-def _read_lines(path: Path | str, notes: list[str]) -> _Source:
+def _read_lines(path: Path | str, notes: list[str]) -> Source:
     """Reads a file of lines; the digest of a pipe is taken over its lines as they pass."""
     is_pipe = str(path) == "-"
     running = sha256()
-    source = _Source(STDIN_NAME if is_pipe else str(path), "" if is_pipe else _digest(Path(path)))
+    source = Source(STDIN_NAME if is_pipe else str(path), "" if is_pipe else _digest(Path(path)))
     for row in read_rows(path, notes=notes):
         if is_pipe:
             running.update(row.raw + b"\n")
@@ -238,10 +216,16 @@ def _repair(row: Row) -> Row | None:
     return row._replace(record=cast(Record, value), problem=None) if isinstance(value, dict) else None
 
 
-def _add_row(row: Row, source: _Source) -> None:
+def _add_row(row: Row, source: Source) -> None:
     record = row.record
     if record.get("kind") == "eval_item":
         _add_eval_item(row, source)
+    elif serving.is_request(record):
+        serving.add_request(record, source)
+    elif serving.is_spans(record):
+        serving.add_spans(record, source)
+    elif lm_eval.matches_line(record):
+        lm_eval.add_line(record, source)
     elif "metric" in record and "tag" in record:
         if not all(isfinite(record[k]) for k in ("sum", "sum_sq") if isinstance(record.get(k), float)):
             source.dropped["lines with a sum that is no finite number dropped"] += 1
@@ -250,7 +234,9 @@ def _add_row(row: Row, source: _Source) -> None:
         origin = (line.source or source.name, line.source_sha256) if line.source_sha256 else None
         source.add(line.key, line.stats, line.round, origin)
     else:
-        hint = "known: run events, telemetry lines, evaluation items, a Hugging Face trainer_state.json"
+        hint = (
+            f"known: run events, telemetry lines, evaluation items, request logs, and logs of {', '.join(FORMATS[2:])}"
+        )
         raise DataError(
             "a line of no known format", path=row.path, line=row.number, code="unknown_format", hint=hint
         )  # fmt: skip
@@ -312,7 +298,7 @@ def _telemetry_line(row: Row) -> TelemetryLine:
     )
 
 
-def _add_eval_item(row: Row, source: _Source) -> None:
+def _add_eval_item(row: Row, source: Source) -> None:
     """Counts one evaluated answer: a trial of its cell, and its error pattern when it failed."""
     record, step = row.record, _whole(row, "step", 0)
     if not isinstance(record.get("correct"), bool):
