@@ -225,6 +225,10 @@ class _Sink(Protocol):
     def flush(self) -> None: ...
 
 
+OTHER_COMPRESSIONS = (".bz2", ".xz", ".lz4", ".br", ".zip")
+"""Suffixes that promise what we do not write; plain text under such a name would mislead."""
+
+
 class Output:
     """Writes records to a file that appears whole, or straight to a pipe.
 
@@ -243,9 +247,11 @@ class Output:
         if str(target) == "-":
             self._sink: _Sink = pipe or sys.stdout.buffer
             return
+        suffix = Path(target).suffix
+        if suffix in OTHER_COMPRESSIONS:
+            raise UsageError(f"{target}: {suffix} is not written here", hint="name it .gz or .zst, or without suffix")
         self._file = AtomicFile(Path(target))
         self._sink = self._file
-        suffix = Path(target).suffix
         if suffix == ".gz":
             self._sink = cast(_Sink, gzip.GzipFile("", "wb", fileobj=cast(BinaryIO, self._file), mtime=0))
         elif suffix == ".zst":

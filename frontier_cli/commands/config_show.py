@@ -32,8 +32,10 @@ def command(
     names = [name for name in COMMANDS if not wanted or name == wanted or name.startswith(f"{wanted} ")]
     if not names:
         raise UsageError(f"no such command: frontier {wanted}", hint=did_you_mean(wanted, COMMANDS))
+    is_anything_set = False
     for name in names:
         settings = settings_of(name)
+        is_anything_set = is_anything_set or bool(settings)
         for key, default in option_defaults(name).items():
             value, source = settings.get(key, (default, "default"))
             if json:
@@ -41,4 +43,6 @@ def command(
                 console.emit(dumps(entry).decode())
             elif key in settings or wanted or origin:
                 console.emit(f"{name}: {key} = {value!r}" + (f"  ({source})" if origin else ""))
+    if not (is_anything_set or wanted or origin or json):
+        console.note("nothing is set by files or environment; --origin shows the defaults")
     return 0

@@ -181,3 +181,9 @@ def test_the_kernel_imports_nothing_heavy():
     assert loaded.isdisjoint(
         {"yaml", "typer", "zstandard", "jsonschema_rs", "torch", "docker", "rich", "importlib.metadata"}
     )
+
+
+def test_suffix_of_a_compression_that_is_not_written_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"out.jsonl.bz2: .bz2 is not written here"):
+        Output(tmp_path / "out.jsonl.bz2")
+    assert list(tmp_path.iterdir()) == []
