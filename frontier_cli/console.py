@@ -157,15 +157,12 @@ class Progress:
         self._bar: Any = None
         self._task: Any = None
         if verbosity() >= 1 and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-            from rich.console import Console
-            from rich.progress import Progress as Bar
-
-            self._bar = Bar(console=Console(stderr=True, no_color=not has_color()), transient=True)
+            self._bar = _bar()
             self._bar.start()
-            self._task = self._bar.add_task(what, total=total)
+            self._task = self._bar.add_task(what, total=total, detail="")
 
-    def set_total(self, total: int) -> None:
-        """Says how many there will be, once that is known."""
+    def set_total(self, total: int | None) -> None:
+        """Says how many there will be, once that is known; None when nobody knows."""
         if total != self.total:
             self.total = total
             if self._bar is not None:
@@ -175,7 +172,7 @@ class Progress:
         """Shows that `count` are done, with a few words on the side."""
         self.count = count
         if self._bar is not None:
-            self._bar.update(self._task, completed=count, description=f"{self.what} {detail}".strip())
+            self._bar.update(self._task, completed=count, detail=detail)
         elif time.monotonic() - self._said_at > PROGRESS_EVERY_S:
             self._said_at = time.monotonic()
             of = f" of {self.total}" if self.total else ""
@@ -187,3 +184,14 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+def _bar() -> Any:
+    """Gives rich's bar with our columns: what, bar, share, time left, and the words on the side, cut where it ends."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.table import Column
+
+    words = TextColumn("{task.fields[detail]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+    columns = (TextColumn("{task.description}"), BarColumn(20), TaskProgressColumn(), TimeRemainingColumn(), words)
+    return Progress(*columns, console=Console(stderr=True, no_color=not has_color()), transient=True)

@@ -31,11 +31,50 @@ Skills = Annotated[
     typer.Option("--skill", metavar="NAME", help="only this skill or domain (repeat, or a,b); shell = all shell"),
 ]
 Levels = Annotated[list[int], typer.Option("--level", metavar="L", help="only this level (repeat)")]
+OpenapiFile = Annotated[
+    str, typer.Option("--openapi", metavar="FILE", help="tool traces over the API this OpenAPI 3 document describes")
+]
+TriplesFile = Annotated[
+    str, typer.Option("--triples", metavar="FILE", help="questions over the graph of these triples (CSV, JSON, RDF)")
+]
+PhrasesFile = Annotated[
+    str, typer.Option("--phrases", metavar="FILE", help="how relations of --triples are said (YAML)")
+]
 Profile = Annotated[
     str, typer.Option("--profile", metavar="NAME", help="answer profile: emoji_think, regime3 or plain")
 ]
 SandboxName = Annotated[str, typer.Option("--sandbox", metavar="NAME", help="auto, docker-ns, docker-run, native-ns")]
 Workers = Annotated[int, typer.Option("--workers", min=0, metavar="N", help="candidates at a time [number of cores]")]
+Runtime = Annotated[
+    str, typer.Option("--runtime", metavar="NAME", help="container runtime for docker-run: runsc, kata, ...")
+]
+Verdicts = Annotated[
+    str, typer.Option("--verdicts", metavar="FILE", help="write each line's whole verdict here (verdict_v1)")
+]
+Cache = Annotated[str, typer.Option("--cache", metavar="FILE", help="remember verdicts here, for this run and others")]
+AllowUnverified = Annotated[
+    bool, typer.Option("--allow-unverified", help="leave out what the sandbox can't judge instead of exiting 3")
+]
+Timeout = Annotated[float, typer.Option("--timeout", min=0.1, metavar="SEC", help="wall-clock limit of a plan")]
+Memory = Annotated[int, typer.Option("--memory", min=16, metavar="MIB", help="memory limit")]
+Pids = Annotated[int, typer.Option("--pids", min=4, metavar="N", help="process limit")]
+Disk = Annotated[int, typer.Option("--disk", min=1, metavar="MIB", help="disk limit")]
+OutputLimit = Annotated[int, typer.Option("--output-limit", min=1, metavar="KIB", help="output limit")]
+Repeat = Annotated[int, typer.Option("--repeat", min=1, metavar="N", help="run each plan N times; all must end alike")]
+FixturePacks = Annotated[
+    str, typer.Option("--domains", metavar="FILE", help="fixture packs [./domains.yaml, else the one that ships]")
+]
+AutoFixtures = Annotated[
+    bool, typer.Option("--auto-fixtures", help="make a world from the plan's own paths for records without one")
+]
+NoRules = Annotated[list[str], typer.Option("--no-rule", metavar="NAME", help="switch a rule off (repeat, or a,b)")]
+WarnRules = Annotated[
+    list[str], typer.Option("--warn-rule", metavar="NAME", help="let a rule only warn (repeat, or a,b)")
+]
+Engine = Annotated[str, typer.Option("--engine", metavar="NAME", help="where plans run: local, or ray")]
+RayAddress = Annotated[
+    str, typer.Option("--ray-address", metavar="ADDR", help="a Ray cluster [RAY_ADDRESS, else one made here]")
+]
 
 
 def split_names(values: list[str]) -> list[str]:

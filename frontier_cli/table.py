@@ -4,9 +4,14 @@ from __future__ import annotations
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "synth gen": ("synth_gen", "generate candidate records from domains, skills and a policy"),
+    "synth teach": ("synth_teach", "ask a teacher model for records: journaled, paced, budgeted"),
     "synth verify": ("synth_verify", "run each plan in a disposable sandbox, recompute each answer"),
     "synth format": ("synth_format", "write verified records as Delta, Echo or chat"),
     "synth replay": ("synth_replay", "make records again from their metadata, byte for byte"),
+    "synth dedup": ("synth_dedup", "drop records that repeat an earlier one, exactly or nearly"),
+    "synth coverage": ("synth_coverage", "show what records cover: skills, levels, scenarios, tools"),
+    "synth review": ("synth_review", "accept, edit or reject records by hand"),
+    "convert": ("convert", "convert records to other tools' forms and back"),
     "validate": ("validate", "hold records against the schema gate and the content gate"),
     "model init": ("model_init", "make a small model and tokenizer to train from scratch"),
     "train": ("train", "train a model on records, with loss per tag and checkpoints"),
@@ -18,6 +23,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("serve", "answer /v1/chat/completions with a deployed release"),
     "ask": ("ask", "ask a served model one question"),
     "lineage show": ("lineage_show", "show what a file was made from, back to the seeds"),
+    "sandbox build": ("sandbox_build", "make the image that the Docker sandboxes run plans in"),
+    "sandbox check": ("sandbox_check", "try what no plan may do on each sandbox of this machine"),
     "config show": ("config_show", "show each option's value and where it came from"),
     "report": ("report", "write the loop's report page and print its table"),
 }

@@ -7,6 +7,8 @@ cover appends (see events.py) nor files that are no regular ones (/dev/null, a F
 from __future__ import annotations
 
 import errno
+import fcntl
+import glob
 import os
 import shutil
 from collections.abc import Callable
@@ -46,11 +48,38 @@ def temp_beside(target: Path, tag: str = "tmp") -> Path:
     return target.with_name(f".{target.name}.{os.getpid()}.{tag}")
 
 
+def sweep_temps(target: Path) -> list[Path]:
+    """Removes temp files that killed processes left beside `target`; gives those it removed.
+
+    A living writer holds a lock on its temp file, which ends with it whatever ended it; on another machine that shares
+    the folder too. The process id in the name covers the moment between a writer's opening and its locking.
+    """
+    removed = []
+    start, end = f".{target.name}.", ".tmp"
+    for path in target.parent.glob(f"{glob.escape(start)}*{end}"):
+        pid = path.name[len(start) : -len(end)]
+        if pid.isdecimal() and not os.path.exists(f"/proc/{pid}") and path.is_file() and not _is_locked(path):
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    return removed
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with path.open("r+b") as file:  # NFS locks only what is open for writing
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # gone, not ours, or a file system without locks: then the process id alone decides
+        return False
+    return False
+
+
 class AtomicFile:
     """Writes a file that appears under its name only when `commit` is called.
 
     Use as a context manager: leaving it normally commits, an exception drops the temp file. `sha256` and `num_bytes`
-    are of the bytes on disk and are final after the commit.
+    are of the bytes on disk and are final after the commit. What killed processes left beside the target goes first.
 
     Raises:
         UsageError: the folder does not exist or may not be written.
@@ -65,8 +94,12 @@ class AtomicFile:
         self._temp = temp_beside(target) if self.is_regular else target
         self._hash = sha256()
         if self.is_regular:
+            sweep_temps(target)
             _unfinished.add(self._temp)
         self._file: BinaryIO | None = self._guard(lambda: self._temp.open("wb"))
+        if self.is_regular:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def write(self, data: bytes) -> int:
         """Appends bytes; returns how many."""

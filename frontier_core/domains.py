@@ -6,7 +6,7 @@ Both the generators and the curriculum read it, so its reader lives here. It hol
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,15 @@ from frontier_core.errors import ConfigError, DataError, UsageError
 from frontier_core.nearest import did_you_mean
 from frontier_core.resources import shipped
 
-_KEYS = ("name", "skill", "levels", "weight", "brief", "tools", "safety_tags", "license")
+_KEYS = ("name", "skill", "levels", "weight", "brief", "tools", "safety_tags", "license", "fixture")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Domain:
     """One line of the table: a domain, the skill that generates it, its levels and its prior weight.
 
-    `weight` is relative; the priors of a file are normalised over all its (domain, level) cells.
+    `weight` is relative; the priors of a file are normalised over all its (domain, level) cells. `fixture` is the world
+    of its plans that bring none (validators/fixtures.py).
     """
 
     name: str
@@ -32,6 +33,7 @@ class Domain:
     tools: tuple[str, ...] = ()
     safety_tags: tuple[str, ...] = ()
     license: str = ""
+    fixture: dict[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if not self.levels or min(self.levels) < 1:
@@ -87,6 +89,8 @@ def _domain(entry: Any, where: str) -> Domain:
         raise ConfigError(f"{where}: levels must be a list of whole numbers")
     if not isinstance(entry.get("weight", 1.0), (int, float)):
         raise ConfigError(f"{where}: weight must be a number")
+    if not isinstance(entry.get("fixture", {}), dict):
+        raise ConfigError(f"{where}: fixture must be a mapping", hint="see docs/records.md, a plan's fixture")
     return Domain(
         name=str(entry["name"]),
         skill=str(entry["skill"]),
@@ -96,6 +100,7 @@ def _domain(entry: Any, where: str) -> Domain:
         tools=tuple(map(str, entry.get("tools", ()))),
         safety_tags=tuple(map(str, entry.get("safety_tags", ()))),
         license=str(entry.get("license", "")),
+        fixture=entry.get("fixture", {}),
     )
 
 

@@ -116,6 +116,7 @@ class ServiceClient:
         number = 0
         while True:
             wait_s = 0.0
+            failure: ServiceError
             try:
                 answer = self._http.request(method, path, json=json, params=params, headers=headers)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:

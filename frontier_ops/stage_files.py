@@ -93,6 +93,12 @@ class StageWriter:
         self.output.write(record)
         self.result.tally.add(record)
 
+    def accept_line(self, line: bytes, *, tag: str, mark: str) -> None:
+        """Writes on a line whose tag and whose one mark of lineage are known, and counts it."""
+        self.output.write_raw(line)
+        self.result.tally.tags[tag] += 1
+        self.result.tally.marks[mark] += 1
+
     def reject(self, line: Record) -> None:
         """Counts a line as rejected, by its code, and keeps it."""
         self.result.tally.reject(line["code"])

@@ -1,99 +1,240 @@
-"""`synth verify`, end to end: every plan run in a sandbox, every skill answer recomputed."""
+"""`synth verify`, end to end: every plan run in a sandbox, every skill answer recomputed, no plan run twice.
+
+Verdicts of plans are kept in a journal beside a file output while the run goes, and, if asked, in a cache that outlives
+it (verify_journal.py); where plans run is engines.py. Answers are recomputed each time, which costs less than keeping.
+"""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Any
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, closing, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
 
-from frontier_core.errors import place
-from frontier_core.jsonl import Row, read_rows
+from frontier_core.errors import UsageError, place
+from frontier_core.in_order import in_order
+from frontier_core.jsonl import Output, Row, dumps, read_rows
 from frontier_core.lineage import mark
 from frontier_core.records import Record
 from frontier_core.rejects import reject_record
+from frontier_core.version import __version__
+from frontier_ops.engines import Engine, Judging, open_engine, same_sandbox
 from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, silent
+from frontier_ops.verify_journal import JOURNAL_SUFFIX, VerdictFile, verdict_key
+from frontier_ops.verify_report import NOT_JUDGED, Counts, reject_details, verdict_line
 from validators import execution_gate
-from validators.base import ACCEPTED, Verdict, problem_findings
-from validators.sandbox.backend import open_sandbox
-from validators.sandbox.contract import Limits, Sandbox
+from validators.base import Verdict, problem_findings
+from validators.plans import is_plan
+from validators.sandbox.contract import Json, limits_json
 from validators.schema_gate import SchemaGate
+
+LOOK_AHEAD = 8
+"""Lines read beyond the one being waited for, per plan run at once."""
+PRODUCER = f"{execution_gate.VALIDATOR_NAME}@{execution_gate.VALIDATOR_VERSION}"
+Listener = Callable[[int, Mapping[str, int]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engines:
+    """Which engine runs the plans, and how many at once; `address` is that of a Ray cluster, "" for one made here."""
+
+    name: str = "local"
+    workers: int = 2
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """One line with its verdict. `origin`: run, remembered (in a journal or cache), or computed without a sandbox."""
+
+    row: Row
+    record: Record
+    verdict: Verdict
+    key: str = ""
+    origin: str = "computed"
 
 
 def verify(
     source: str,
     target: Target,
     *,
-    sandbox: str = "auto",
-    limits: Limits | None = None,
-    workers: int = 2,
+    judging: Judging | None = None,
+    engines: Engines | None = None,
+    cache: str = "",
+    verdicts: str = "",
+    allow_unverified: bool = False,
     on_note: Note = silent,
     on_reject: Note = silent,
-    on_progress: Callable[[int], None] | None = None,
+    on_progress: Listener | None = None,
 ) -> StageResult:
     """Runs every plan in a sandbox and recomputes every skill answer; keeps what holds.
 
-    A line that can't be judged (a tool the sandbox lacks) is neither accepted nor rejected: it goes to the rejects
-    file with code `sandbox_error` and is counted in `unverified`.
+    A line that can't be judged is neither accepted nor rejected: it goes to the rejects file as `sandbox_error` and is
+    counted in `unverified`. A run that was killed is taken up by the same call, to the same bytes.
+
+    Args:
+        source: records, or raw candidates `{intent, plan}`; "-" for standard input.
+        cache: a file of verdicts that outlives the run and may be shared by several; "" for none.
+        verdicts: gets one line per line read, of schema verdict_v1; "" for none.
+        allow_unverified: lines that can't be judged are left for good; else the journal stays, for the next try.
+        on_progress: gets how many lines are done and how many have which verdict.
+    Returns:
+        Counts; `report` is the summary for people and `--json`.
+    Raises:
+        EnvironmentMissing: another run writes this output, no sandbox works here, Ray is not installed.
     """
-    opened: list[Sandbox] = []
-
-    def factory() -> Sandbox:
-        box = open_sandbox(sandbox, limits=limits or Limits(), on_note=on_note)
-        on_note(f"sandbox: {box.name}")
-        opened.append(box)
-        return box
-
-    params: dict[str, Any] = {}
-    producer = f"{execution_gate.VALIDATOR_NAME}@{execution_gate.VALIDATOR_VERSION}"
-    with StageWriter(target, "synth verify", [source], judges=True, producer=producer, params=params) as writer:
-        result = writer.result
-        for row, verdict in _judged(source, factory, workers):
-            result.num_in += 1
-            if on_progress:
-                on_progress(result.num_in)
-            if verdict.ok:
-                backend = verdict.details.get("backend", "recomputed")
-                writer.accept(mark(row.record, f"verify:{producer}/{backend}"))
-            elif verdict.code == "sandbox_error":
-                result.unverified[verdict.message] = result.unverified.get(verdict.message, 0) + 1
-                writer.keep(_reject_line(row, verdict))
-            else:
-                line = _reject_line(row, verdict)
-                on_reject(f"{place(row.path, row.number, line['pointer'])}{line['message']} [{line['code']}]")
-                writer.reject(line)
-        if opened:
-            params["sandbox"] = opened[0].describe()
-        if result.unverified:
-            params["unverified"] = result.unverified
+    judging, engines = judging or Judging(), engines or Engines()
+    params: Json = {}
+    counts, began = Counts(), time.monotonic()
+    _refuse_clash(source, target, verdicts, cache)
+    with ExitStack() as stack:
+        journal = _open_journal(target, stack, on_note)
+        memory = [journal] if journal is not None else []
+        if cache:
+            memory.append(stack.enter_context(closing(VerdictFile(Path(cache), is_shared=True))))
+        engine = open_engine(engines.name, judging, workers=engines.workers, address=engines.address, on_note=on_note)
+        stack.callback(engine.close)
+        judge = _Judge(engine, judging, memory)
+        with (
+            StageWriter(target, "synth verify", [source], judges=True, producer=PRODUCER, params=params) as writer,
+            Output(verdicts) if verdicts else nullcontext() as lines,
+            closing(judge.stream(source)) as stream,  # what is under way ends before the journal closes
+        ):
+            for judged in stream:
+                counts.add(judged.record, judged.verdict, judged.origin)
+                _write(judged, writer, lines, on_reject)
+                if on_progress:
+                    on_progress(counts.num_in, counts.codes)
+            params |= _params(judge, judging, counts, writer.result)
+        if journal is not None and (allow_unverified or not writer.result.unverified):
+            journal.remove()  # the output is whole: nobody will ask again
+    result = writer.result
+    result.num_in = counts.num_in
+    result.report = counts.report(judge.description, workers=engine.num_slots, wall_s=time.monotonic() - began)
     return result
 
 
-def _judged(source: str, factory: Callable[[], Sandbox], workers: int) -> Iterator[tuple[Row, Verdict]]:
-    """Yields every line with its verdict in input order; only lines that keep their schema reach the sandbox."""
-    gate = SchemaGate()
-    waiting: deque[tuple[Row, Verdict | None]] = deque()
-
-    def records() -> Iterator[Record]:
-        for row in read_rows(source):
-            findings = problem_findings(row.problem) if row.problem else gate.check(row.record)[1]
-            waiting.append((row, Verdict(findings=findings) if findings else None))
-            if not findings:
-                yield row.record
-
-    def settled() -> Iterator[tuple[Row, Verdict]]:
-        while waiting and waiting[0][1] is not None:
-            row, verdict = waiting.popleft()
-            yield row, verdict or ACCEPTED
-
-    for _, verdict in execution_gate.judge_stream(records(), sandbox_factory=factory, workers=workers):
-        yield from settled()
-        yield waiting.popleft()[0], verdict
-    yield from settled()
+def journal_path(target: Target) -> Path | None:
+    """Gives where the verdicts of an unfinished run are kept; None when the output is no file of its own."""
+    path = Path(target.output)
+    if target.output == "-" or (path.exists() and not path.is_file()):
+        return None
+    return path.with_name(path.name + JOURNAL_SUFFIX)
 
 
-def _reject_line(row: Row, verdict: Verdict) -> Record:
+def count_lines(source: str) -> int | None:
+    """Gives how many lines a plain file has, for a progress bar; None for a pipe or a compressed file."""
+    path = Path(source)
+    if source == "-" or not path.is_file() or path.suffix in (".gz", ".zst"):
+        return None
+    with path.open("rb") as file:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+
+
+def _refuse_clash(source: str, target: Target, *others: str) -> None:
+    taken = {Path(name).resolve() for name in (source, target.output, str(target.rejects_path or "-")) if name != "-"}
+    for name in filter(None, others):
+        if name == "-" or Path(name).resolve() in taken:
+            raise UsageError(f"{name}: is used twice", hint="give --verdicts and --cache files of their own")
+        taken.add(Path(name).resolve())
+
+
+def _open_journal(target: Target, stack: ExitStack, on_note: Note) -> VerdictFile | None:
+    path = journal_path(target)
+    if path is None:
+        return None
+    journal = stack.enter_context(closing(VerdictFile(path, is_shared=False)))
+    if len(journal):
+        on_note(f"going on from {path}: {len(journal)} verdicts")
+    return journal
+
+
+def _write(judged: Judged, writer: StageWriter, lines: Output | None, on_reject: Note) -> None:
+    verdict, row = judged.verdict, judged.row
+    if lines is not None:
+        lines.write(verdict_line(row, judged.record, verdict, judged.key, judged.origin))
+    if verdict.ok:
+        backend = verdict.details.get("backend", "recomputed")
+        writer.accept(mark(judged.record, f"verify:{PRODUCER}/{backend}"))
+        return
     first = next(finding for finding in verdict.findings if finding.severity == "error")
-    return reject_record(
+    line = reject_record(
         row.raw, path=row.path, line=row.number, code=first.code, message=first.message,
-        pointer=first.pointer, remedy=first.remedy, **verdict.details,
+        pointer=first.pointer, remedy=first.remedy, **reject_details(verdict),
     )  # fmt: skip
+    if verdict.code == NOT_JUDGED:
+        unverified = writer.result.unverified
+        unverified[verdict.message] = unverified.get(verdict.message, 0) + 1
+        writer.keep(line)
+    else:
+        on_reject(f"{place(row.path, row.number, first.pointer)}{first.message} [{first.code}]")
+        writer.reject(line)
+
+
+def _params(judge: _Judge, judging: Judging, counts: Counts, result: StageResult) -> Json:
+    """Gives what the sidecar keeps of how it was judged."""
+    params: Json = {"sandbox": judge.description} if judge.description else {}
+    if judge.description:
+        params |= {"rules": judging.rules.as_json(), "repeat": judging.repeat}
+    if counts.num_remembered:
+        params["remembered"] = counts.num_remembered
+    if result.unverified:
+        params["unverified"] = result.unverified
+    return params
+
+
+class _Judge:
+    """Judges lines, in threads: from memory where it can, else by the engine, and remembers what was run."""
+
+    def __init__(self, engine: Engine, judging: Judging, memory: list[VerdictFile]) -> None:
+        self.description: Json = {}
+        self._engine = engine
+        self._judging = judging
+        self._memory = memory
+        self._gate = SchemaGate()
+
+    def stream(self, source: str) -> Generator[Judged, None, None]:
+        """Yields every line with its verdict, in input order."""
+        slots = self._engine.num_slots
+        return in_order(
+            read_rows(source), self._judge, workers=slots, look_ahead=LOOK_AHEAD * slots, stop=self._engine.close
+        )
+
+    def _judge(self, row: Row) -> Judged:
+        record = execution_gate.as_judged(row.record, self._judging.fixtures)
+        findings = problem_findings(row.problem) if row.problem else self._gate.check(record)[1]
+        if findings:
+            return Judged(row=row, record=record, verdict=Verdict(findings=findings))
+        if not is_plan(record):
+            return Judged(row=row, record=record, verdict=execution_gate.judge_answer(record))
+        self.description = self._engine.start()
+        key = verdict_key(record, judge_bytes(self.description, self._judging))
+        for file in self._memory:
+            if (verdict := file.find(key)) is not None:
+                return Judged(row=row, record=record, verdict=verdict, key=key, origin="remembered")
+        verdict = self._engine.judge(record)
+        if not was_run(verdict):
+            return Judged(row=row, record=record, verdict=verdict, key=key)
+        if verdict.code != NOT_JUDGED:  # a sandbox's failure says nothing about the plan
+            for file in self._memory:
+                file.add(key, verdict)
+        return Judged(row=row, record=record, verdict=verdict, key=key, origin="run")
+
+
+def was_run(verdict: Verdict) -> bool:
+    """Says whether a sandbox was needed for a plan's verdict; the text alone can decide."""
+    return "backend" in verdict.details
+
+
+def judge_bytes(description: Json, judging: Judging) -> bytes:
+    """Gives everything but the record that a plan's verdict depends on, for its key; its world is in the record."""
+    return dumps(
+        {
+            "judge": [PRODUCER, __version__],
+            "sandbox": same_sandbox(description),
+            "limits": limits_json(judging.limits),
+            "rules": judging.rules.as_json(),
+            "repeat": judging.repeat,
+        }
+    )

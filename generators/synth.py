@@ -6,28 +6,36 @@ the other split are skipped, and a problem is never made twice in a run. Teacher
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
-from typing import Literal
+from itertools import islice
+from math import floor, sqrt
+from typing import NamedTuple
 
 from frontier_core.allocation import allocate
 from frontier_core.domains import Domain, prior_weights
-from frontier_core.errors import DataError, UsageError
-from frontier_core.jsonl import Row
+from frontier_core.errors import DataError, FrontierError, UsageError
+from frontier_core.jsonl import Row, dumps
 from frontier_core.lineage import mark
 from frontier_core.records import Record, metadata_of, parse_tag
-from frontier_core.seeds import HELD_OUT_SHARE, child_random, is_held_out
+from frontier_core.seeds import HELD_OUT_SHARE, child_random
 from generators.base import Generator
+from generators.draws import Cell, Crew, Payload, distinct, endless, made_by
+from generators.draws import Split as Split
 from generators.table import GENERATORS
-
-Split = Literal["train", "eval"]
 
 Source = Callable[[str], Generator]
 """Gives the generator of a skill: the registry, or one bound to a file that the user named (see `bound`)."""
 
 MAX_MISSES = 400
-"""Draws in a row that may repeat a problem or fall into the other split before the cell counts as exhausted."""
+MISSES_PER_PROBLEM = 40
+MOST_MISSES = 200_000
+"""Draws in a row that may repeat a problem or fall into the other split before the cell counts as exhausted: 40 for
+each problem of its capacity, so that the last one is still found, yet never so many that a run hangs."""
+
+CHECK_EVERY = 32
+"""One candidate in so many is checked unless a run says otherwise: checking all takes 0.3 to 5 times the making."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,23 +84,78 @@ def bound(*generators: Generator) -> Source:
     return lambda skill: own[skill] if skill in own else GENERATORS.get(skill)
 
 
+def split_capacity(generator: Generator, level: int, split: Split) -> int:
+    """Gives how many distinct problems of a level one split surely has.
+
+    Content decides the split, so its share scatters around 10 or 90 percent: four standard deviations are taken off.
+    """
+    capacity = generator.capacity(level)
+    share = (HELD_OUT_SHARE if split == "eval" else 100 - HELD_OUT_SHARE) / 100
+    return max(0, floor(capacity * share - 4 * sqrt(capacity * share * (1 - share))))
+
+
 def check_capacity(
     requests: Iterable[Request], *, split: Split, allow_duplicates: bool, source: Source = GENERATORS.get
 ) -> None:
     """Raises UsageError when a cell is asked for more distinct problems than it has."""
-    share = HELD_OUT_SHARE if split == "eval" else 100 - HELD_OUT_SHARE
     for request in requests:
         generator = source(request.domain.skill)
         if request.level not in generator.levels:
             known = ", ".join(map(str, generator.levels))
             raise UsageError(f"skill {generator.skill} has no level {request.level}", hint=f"its levels: {known}")
-        capacity = generator.capacity(request.level) * share // 100
+        capacity = split_capacity(generator, request.level, split)
         if request.count > capacity and not allow_duplicates:
             raise UsageError(
                 f"{generator.skill} level {request.level} has about {capacity} distinct problems in split {split}, "
                 f"{request.count} are asked for",
                 hint="ask for fewer, add levels, or pass --allow-duplicates",
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All that decides a run's bytes.
+
+    `requests` how many of which cell; `seed` of the run; `split` training or held-out problems; `allow_duplicates` lets
+    problems repeat; `shard` is (i, n): the i-th of n blocks of the whole run's lines, in order and of equal length but
+    for one line, so that `cat` over all of them gives the whole run. Of each cell's candidates every `check_every`-th
+    has its answer computed again by the skill's verifier (1 all, 0 none); `source` is where generators come from.
+    """
+
+    requests: Sequence[Request]
+    seed: int
+    split: Split = "train"
+    allow_duplicates: bool = False
+    shard: tuple[int, int] = (1, 1)
+    check_every: int = CHECK_EVERY
+    source: Source = GENERATORS.get
+
+    def order(self) -> array[int]:
+        """Gives the cell, by its place in `requests`, of each line of the whole run."""
+        order = array("H")
+        for place, request in enumerate(self.requests):
+            order.extend(array("H", [place]) * request.count)
+        child_random("synth_order", self.seed, self.split).shuffle(order)
+        return order
+
+    def cells(self) -> list[Cell]:
+        """Gives what is drawn for each request."""
+        found = [(self.source(request.domain.skill), request.level) for request in self.requests]
+        return [Cell(generator, level, self.seed, self.split, self.check_every) for generator, level in found]
+
+    def block(self) -> tuple[int, int]:
+        """Gives the first line of the shard, from 0, and the one behind its last."""
+        total = sum(request.count for request in self.requests)
+        number, of = self.shard
+        return total * (number - 1) // of, total * number // of
+
+
+class Line(NamedTuple):
+    """One finished line of a run, its tag, and the mark it carries."""
+
+    data: bytes
+    tag: str
+    mark: str
 
 
 def generate(
@@ -103,44 +166,63 @@ def generate(
     allow_duplicates: bool = False,
     source: Source = GENERATORS.get,
 ) -> Iterator[Record]:
-    """Yields the records of a run, cells shuffled together in an order the seed decides.
+    """Yields the records of a run, cells shuffled together in an order the seed decides; see `Plan`.
 
-    Args:
-        requests: how many of which cell.
-        seed: of the run.
-        split: training or held-out problems.
-        allow_duplicates: let problems repeat.
-        source: where generators come from.
     Raises:
         UsageError: a cell has fewer distinct problems than were asked for.
     """
-    check_capacity(requests, split=split, allow_duplicates=allow_duplicates, source=source)
-    cells = [_cell(source(r.domain.skill), r.level, seed, split, allow_duplicates) for r in requests]
-    order = [place for place, request in enumerate(requests) for _ in range(request.count)]
-    child_random("synth_order", seed, split).shuffle(order)
-    for place in order:
-        yield next(cells[place])
+    plan = Plan(requests=requests, seed=seed, split=split, allow_duplicates=allow_duplicates, source=source)
+    _check(plan)
+    for _, record in _merge(plan, [endless(cell) for cell in plan.cells()]):
+        yield record
 
 
-def _cell(generator: Generator, level: int, seed: int, split: Split, allow_duplicates: bool) -> Iterator[Record]:
-    seen: set[bytes] = set()
-    misses = index = 0
-    while True:
-        record = generator.sample(seed, index, level)
-        problem = generator.problem(record)
-        index += 1
-        key = blake2b(problem.encode(), digest_size=12).digest()
-        if is_held_out(problem) != (split == "eval") or (key in seen and not allow_duplicates):
-            misses += 1
-            if misses > MAX_MISSES:
-                raise UsageError(
-                    f"{generator.skill} level {level} ran out of distinct problems after {len(seen)}",
-                    hint="ask for fewer, add levels, or pass --allow-duplicates",
-                )
-            continue
-        misses = 0
-        seen.add(key)
-        yield mark(record, f"gen:{generator.generator_id}@{generator.generator_version}")
+def generate_lines(plan: Plan, *, num_workers: int = 1) -> Iterator[Line]:
+    """Yields the lines of a run or of a shard of it, the same for any number of worker processes.
+
+    Raises:
+        UsageError: a cell has fewer distinct problems than were asked for.
+        WrongAnswer: a checked answer is refused by the skill's verifier.
+    """
+    _check(plan)
+    cells = plan.cells()
+    about = [(f"skill={cell.generator.skill},level={cell.level}", made_by(cell.generator)) for cell in cells]
+    if num_workers == 1:
+        for place, record in _merge(plan, [endless(cell) for cell in cells]):
+            yield Line(dumps(record), *about[place])
+        return
+    with Crew(cells, [request.count for request in plan.requests], num_workers) as crew:
+        for place, data in _merge(plan, [crew.stream(place) for place in range(len(cells))]):
+            yield Line(data, *about[place])
+
+
+def _check(plan: Plan) -> None:
+    check_capacity(plan.requests, split=plan.split, allow_duplicates=plan.allow_duplicates, source=plan.source)
+
+
+def _merge(plan: Plan, streams: Sequence[Iterator[tuple[int, Payload] | None]]) -> Iterator[tuple[int, Payload]]:
+    """Yields what the plan takes from each cell's stream, with the cell's place, in the order of the run."""
+    chosen = [_choose(plan, request, stream) for request, stream in zip(plan.requests, streams, strict=True)]
+    first, end = plan.block()
+    for number, place in enumerate(islice(plan.order(), end)):
+        payload = next(chosen[place])
+        if number >= first:
+            yield place, payload
+
+
+def _choose(plan: Plan, request: Request, stream: Iterator[tuple[int, Payload] | None]) -> Iterator[Payload]:
+    if plan.allow_duplicates:
+        return (found[1] for found in stream if found is not None)
+    generator = plan.source(request.domain.skill)
+
+    def exhausted(num_found: int) -> FrontierError:
+        return UsageError(
+            f"{generator.skill} level {request.level} ran out of distinct problems after {num_found}",
+            hint="ask for fewer, add levels, or pass --allow-duplicates",
+        )
+
+    max_misses = min(MOST_MISSES, max(MAX_MISSES, MISSES_PER_PROBLEM * generator.capacity(request.level)))
+    return distinct(stream, max_misses=max_misses, exhausted=exhausted)
 
 
 def replay(metadata: Record, *, source: Source = GENERATORS.get) -> Record:
@@ -159,16 +241,16 @@ def replay(metadata: Record, *, source: Source = GENERATORS.get) -> Record:
                 f"replay needs {key!r} ({kind.__name__})", pointer=f"/metadata/{key}", code="no_coordinates"
             )
     generator = source(metadata["skill"])
-    made_by = f"{metadata['generator_id']}@{metadata['generator_version']}"
+    wanted_version = f"{metadata['generator_id']}@{metadata['generator_version']}"
     installed = f"{generator.generator_id}@{generator.generator_version}"
-    if made_by != installed:
+    if wanted_version != installed:
         raise DataError(
-            f"made by {made_by}, installed is {installed}",
+            f"made by {wanted_version}, installed is {installed}",
             pointer="/metadata/generator_version",
-            hint="install the version that made it",
+            hint="install the version that made it, or give the file it was made from (--openapi, --triples)",
         )
     record = generator.sample(metadata["seed"], metadata["index"], metadata["level"])
-    return mark(record, f"gen:{installed}")
+    return mark(record, made_by(generator))
 
 
 def replay_row(row: Row, *, source: Source = GENERATORS.get) -> Record:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from frontier_core.registry import Registry
+from validators.skills.table import GYM_TASKS
 
 GENERATORS = Registry(
     "skill",
@@ -21,5 +22,9 @@ GENERATORS = Registry(
         "shell_network": "generators.procedural.shell.network:GENERATOR",
         "shell_processes": "generators.procedural.shell.processes:GENERATOR",
         "shell_scheduling": "generators.procedural.shell.scheduling:GENERATOR",
+        "tool_use": "generators.traces.tool_use:GENERATOR",
+        "multi_hop": "generators.procedural.multi_hop:GENERATOR",
+        "graph_qa": "generators.graphs.graph_qa:GENERATOR",
+        **{f"rg_{task}": f"generators.reasoning_gym:{task}" for task in GYM_TASKS},
     },
 )

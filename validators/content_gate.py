@@ -258,5 +258,5 @@ def _verified(record: Record, spec: str, answer: str) -> Iterator[Finding]:
     from validators.skills.table import VERIFIERS
 
     skill = metadata_of(record).get("skill")
-    if spec in ("chat_sft_v1", "syllo_v1") and skill in VERIFIERS.names():
+    if spec in ("chat_sft_v1", "syllo_v1", "graph_v1", "trace_v1") and skill in VERIFIERS.names():
         yield from VERIFIERS.get(str(skill))(record, answer).findings

@@ -2,33 +2,38 @@
 
 A plan that hides its errors ends with exit code 0 whatever happened, so that its verdict would mean nothing. Reads
 text only; quoted words are data unless they are handed to a shell. Running the plan is execution_gate.py.
+Which of these findings count, and how much, is heuristics.py.
 LIMIT: no shell parser: constructions built at run time (variables holding `true`) are left to the expectations.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 
 from validators.base import Finding
 
 _QUOTED = re.compile(r"\\.|'[^']*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
-_HEREDOC = re.compile(r"<<-?\s*(['\"]?)(\w+)\1([^\n]*)\n.*?\n\s*\2(?=\n|$)", re.DOTALL)
+_HEREDOC = re.compile(r"(?<!<)<<-?[ \t]*(['\"]?)(\w+)\1")
 _COMMENT = re.compile(r"(?:^|(?<=[\s;]))#[^\n]*")
 _SHELL_TEXT = re.compile(r"\b(?:bash|sh|dash|eval|xargs)\b")
 _END = r"\s*(?:$|[;&)}\n])"
 
+_TRUE = r"true|:|(?:/usr)?/bin/true"
 _SWALLOWS = (
-    (re.compile(r"\|\|\s*(?:true|:|/bin/true|exit\s+0|return\s+0)" + _END), "`|| true` hides a failure"),
-    (re.compile(r"[;\n]\s*(?:true|:|/bin/true|exit\s+0)\s*;?\s*$"), "ends in a command that always succeeds"),
+    (re.compile(rf"\|\|\s*(?:{_TRUE}|exit\s+0|return\s+0)" + _END), "`|| true` hides a failure"),
+    (re.compile(rf"(?<!\|)\|&?\s*(?:{_TRUE})\s*(?:$|[;&}}\n])"), "`| true` hides a failure"),
+    (re.compile(rf"[;\n][^\S\n]*(?:{_TRUE}|exit\s+0)[^\S\n]*;?\s*\Z"), "ends in a command that always succeeds"),
     (re.compile(r"\bset\s+\+[a-z]*e|\bset\s+\+o\s+errexit"), "`set +e` goes on after a failure"),
 )
-_TRAP = re.compile(r"\btrap\b[^;\n]*\bexit\s+0[^;\n]*\b(?:EXIT|ERR|0)\b")
+_TRAP = re.compile(r"\btrap\b[^;\n]{0,200}?\bexit\s+0[^;\n]{0,200}?\b(?:EXIT|ERR|0)\b")
 _NULL = re.compile(r"(?:2>|&>)>?\s*/dev/null")
+_HANDLER = re.compile(r"\|\||\b(?:if|elif|while|until)\b|(?:^|[\s;(])!\s")
 _TALK = re.compile(r"^(?:echo|printf)\b(?:\s|$)")
 
 
 def lint(commands: list[str]) -> list[Finding]:
-    """Gives what the text of a plan shows: errors `swallows_errors`, `empty_plan`, `narration`, warning `hides_errors`.
+    """Gives what the text of a plan shows, by the names of heuristics.RULES; `empty_plan` is no rule but an error.
 
     Args:
         commands: the plan's steps in the order they run.
@@ -45,6 +50,11 @@ def lint(commands: list[str]) -> list[Finding]:
     return found
 
 
+def handles_failures(command: str) -> bool:
+    """Says whether a step has anything (`||`, `if`, `while`, `!`) that can deal with a command that fails."""
+    return _HANDLER.search(_COMMENT.sub("", _mask(command))) is not None
+
+
 def _lint_step(command: str, masked: str, pointer: str) -> list[Finding]:
     # A string given to a shell is program text, so that its quotes hide nothing.
     texts = [masked, _inner(command)] if _SHELL_TEXT.search(masked) else [masked]
@@ -55,7 +65,7 @@ def _lint_step(command: str, masked: str, pointer: str) -> list[Finding]:
                 return [Finding(code="swallows_errors", message=message, pointer=pointer, remedy=remedy)]
     if re.search(r"\btrap\b", masked) and _TRAP.search(command):
         message = "a trap turns every end into exit code 0"
-        return [Finding(code="swallows_errors", message=message, pointer=pointer, remedy=remedy)]
+        return [Finding(code="trap_exit", message=message, pointer=pointer, remedy=remedy)]
     if _NULL.search(masked):
         message = "error messages go to /dev/null"
         return [Finding(code="hides_errors", message=message, pointer=pointer, severity="warning")]
@@ -64,8 +74,27 @@ def _lint_step(command: str, masked: str, pointer: str) -> list[Finding]:
 
 def _mask(command: str) -> str:
     """Gives the command with heredoc bodies dropped and quoted text made a run of underscores."""
-    without = _HEREDOC.sub(lambda match: match[3], command)
-    return _QUOTED.sub(lambda match: "_" * len(match[0]), without)
+    return _QUOTED.sub(lambda match: "_" * len(match[0]), _without_heredocs(command))
+
+
+def _without_heredocs(command: str) -> str:
+    """Drops each `<<WORD` with the lines up to WORD; in one pass, because a hostile plan can hold a great many."""
+    lines = command.split("\n")
+    places: dict[str, list[int]] = {}
+    for number, line in enumerate(lines):
+        places.setdefault(line.strip(), []).append(number)
+    kept, number = [], 0
+    while number < len(lines):
+        line, after, parts = lines[number], 0, []
+        for found in _HEREDOC.finditer(line):
+            ends = places.get(found[2], [])
+            index = bisect_right(ends, number)
+            if index < len(ends):
+                parts.append(line[after : found.start()])
+                after, number = found.end(), ends[index]
+        kept.append("".join([*parts, line[after:]]))
+        number += 1
+    return "\n".join(kept)
 
 
 def _inner(command: str) -> str:

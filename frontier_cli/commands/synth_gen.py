@@ -10,7 +10,9 @@ from frontier_cli import console, options
 
 EXAMPLES = """\
 frontier synth gen -n 300 --seed 7 -o candidates.jsonl
-frontier synth gen -n 50 --skill shell_git --level 1 | frontier synth verify"""
+frontier synth gen -n 50 --skill shell_git --level 1 | frontier synth verify
+frontier synth gen -n 200 --openapi petstore.yaml | frontier synth verify
+frontier synth gen -n 200 --triples facts.csv -o questions.jsonl"""
 
 
 def command(
@@ -26,35 +28,79 @@ def command(
         str, typer.Option("--split", metavar="NAME", help="train, or eval for held-out problems")
     ] = "train",
     allow_duplicates: Annotated[bool, typer.Option("--allow-duplicates", help="let problems repeat")] = False,
+    check: Annotated[
+        str,
+        typer.Option("--check", metavar="WHICH", help="answers to compute again: all, some (one in 32), none [some]"),
+    ] = "some",
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, metavar="N", help="processes [1]; the same bytes for any number")
+    ] = 1,
+    shard: Annotated[
+        str,
+        typer.Option("--shard", metavar="I/N", help="only the I-th of N blocks; `cat` of all N is the whole run"),
+    ] = "1/1",
+    openapi: options.OpenapiFile = "",
+    triples: options.TriplesFile = "",
+    phrases: options.PhrasesFile = "",
     output: options.OutputPath = "-",
     dry_run: options.DryRun = False,
 ) -> int:
     """Generate candidate records from domains, skills and a policy.
 
     A record is a pure function of generator, version, seed, index and level, all in its metadata. Problems are split
-    by content: what --split eval makes, --split train never does.
+    by content: what --split eval makes, --split train never does. A shard draws what lies before its block too, to
+    know which problems are taken, but makes no lines of it. With --openapi or --triples records are made from that
+    file alone, unless --domains is given too.
     """
-    from frontier_core.domains import choose_domains, load_domains
     from frontier_core.errors import UsageError
     from frontier_ops import stage_generate
     from frontier_ops.stage_files import Target
+    from generators.synth import CHECK_EVERY, Plan
 
     if split not in ("train", "eval"):
         raise UsageError(f"--split: {split!r} is neither train nor eval")
-    chosen = choose_domains(load_domains(domains or None), options.split_names(skill))
+    every = {"all": 1, "some": CHECK_EVERY, "none": 0}
+    if check not in every:
+        raise UsageError(f"--check: {check!r} is none of {', '.join(every)}")
+    bound = stage_generate.bind(openapi=openapi, triples=triples, phrases=phrases)
+    for text in bound.notes:
+        console.note(text)
+    names = options.split_names(skill)
+    chosen = list(bound.domains)
+    if not chosen or domains or names:
+        chosen += stage_generate.choose_domains(domains, names)
     requests = stage_generate.choose_requests(chosen, num, levels=level, policy=policy)
     if dry_run:
         for request in requests:
             console.emit(f"{request.count:6} {request.domain.skill} level {request.level}")
         return 0
-    with console.Progress("generate", num) as progress:
+    plan = Plan(
+        requests=requests,
+        seed=seed,
+        split="eval" if split == "eval" else "train",
+        allow_duplicates=allow_duplicates,
+        shard=_shard(shard),
+        check_every=every[check],
+        source=bound.source,
+    )
+    first, end = plan.block()
+    with console.Progress("generate", end - first) as progress:
         stage_generate.gen(
-            requests,
+            plan,
             Target(output=output, pipe=console.data_stream()),
-            seed=seed,
-            split="eval" if split == "eval" else "train",
-            allow_duplicates=allow_duplicates,
+            num_workers=workers,
             policy=policy,
+            files=bound.files,
             on_progress=progress.update,
         )
     return 0
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """Reads `2/8` as (2, 8)."""
+    from frontier_core.errors import UsageError
+
+    number, _, total = text.partition("/")
+    if number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total):
+        return int(number), int(total)
+    raise UsageError(f"--shard: {text!r} is not I/N with I from 1 to N", hint="the second of eight: --shard 2/8")

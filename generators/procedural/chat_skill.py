@@ -13,11 +13,9 @@ from random import Random
 from typing import NamedTuple
 
 from frontier_core.errors import UsageError
-from frontier_core.profiles import dress
+from frontier_core.profiles import EMOJI_PREFIX
 from frontier_core.records import Record
 from frontier_core.seeds import child_random
-
-VERSION = "1.0.0"
 
 
 class Problem(NamedTuple):
@@ -65,13 +63,13 @@ class ChatSkill:
         domain: its domain in domains.yaml.
         task_type: what is asked for, e.g. "calculate".
         levels: from 1 up.
+        version: of the generator; another one makes other records.
     """
 
-    generator_version = VERSION
-
-    def __init__(self, skill: str, *, domain: str, task_type: str, levels: Sequence[int]) -> None:
+    def __init__(self, skill: str, *, domain: str, task_type: str, levels: Sequence[int], version: str) -> None:
         self.skill = skill
         self.generator_id = skill
+        self.generator_version = version
         self.levels = tuple(levels)
         self._domain = domain
         self._task_type = task_type
@@ -94,9 +92,7 @@ class ChatSkill:
     def record(self, turns: Sequence[str], *, scenario: str, seed: int, index: int, level: int) -> Record:
         """Gives the record of alternating user and assistant texts, the assistant's dressed in the default profile."""
         messages = [
-            {"role": "assistant", "content": dress(text, "emoji_think")}
-            if place % 2
-            else {"role": "user", "content": text}
+            {"role": "assistant", "content": EMOJI_PREFIX + text} if place % 2 else {"role": "user", "content": text}
             for place, text in enumerate(turns)
         ]
         metadata = {
@@ -118,8 +114,8 @@ class ChatSkill:
 class QuestionSkill(ChatSkill):
     """A chat skill whose records are one question and one answer, drawn from a mix of scenarios a level."""
 
-    def __init__(self, skill: str, *, domain: str, task_type: str, mixes: Mapping[int, Mix]) -> None:
-        super().__init__(skill, domain=domain, task_type=task_type, levels=tuple(mixes))
+    def __init__(self, skill: str, *, domain: str, task_type: str, mixes: Mapping[int, Mix], version: str) -> None:
+        super().__init__(skill, domain=domain, task_type=task_type, levels=tuple(mixes), version=version)
         self._mixes = mixes
 
     def capacity(self, level: int) -> int:

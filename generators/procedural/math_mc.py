@@ -138,8 +138,46 @@ def _ask(rng: Random, make: Callable[[Random], Item]) -> tuple[str, str]:
     return "\n".join((item.stem, *lines, "Reply A, B, C or D.")), LETTERS[place]
 
 
-def _scenario(name: str, make: Callable[[Random], Item], num_problems: int) -> Scenario:
-    return Scenario(name=name, draw=partial(_ask, make=make), num_problems=num_problems)
+def _stem(rng: Random, make: Callable[[Random], Item]) -> tuple[str, str]:
+    item = make(rng)
+    return item.stem, str(item.answer)
+
+
+class Kind(NamedTuple):
+    """One kind of question: its name, how it is made, and how many distinct stems it has at least."""
+
+    name: str
+    make: Callable[[Random], Item]
+    num_problems: int
+
+
+KINDS = {
+    1: (
+        Kind("sum", _sum, 20 * 20),
+        Kind("difference", _difference, 20 * 21 // 2),
+        Kind("product", _times, 10 * 10),
+        Kind("extreme", _extreme, 2 * comb(50, 4)),
+    ),
+    2: (
+        Kind("order", _order, 2 * 11**3),
+        Kind("missing", _missing, 49 * 49),
+        Kind("remainder", _remainder, 90 * 7),
+        Kind("percent", _percent, len(_PERCENTS) * 20),
+    ),
+    3: (
+        Kind("fraction", _fraction, len(_FRACTIONS) * 19),
+        Kind("average", _average, 30 * 30 * 10),
+        Kind("negative", _negative, 2 * 59 * 59),
+        Kind("equation", _equation, 8 * 19 * 20),
+        Kind("two_products", _two_products, 8**4),
+    ),
+}
+"""Level -> its kinds, drawn equally often."""
+
+
+def _mix(level: int, draw: Callable[..., tuple[str, str]], *, skipped: str = "") -> Mix:
+    kinds = [kind for kind in KINDS[level] if kind.name != skipped]
+    return Mix([Scenario(name=k.name, draw=partial(draw, make=k.make), num_problems=k.num_problems) for k in kinds])
 
 
 class MathMc(QuestionSkill):
@@ -153,35 +191,13 @@ class MathMc(QuestionSkill):
         return " ".join([stem, *sorted(option.split()[1] for option in options)])
 
 
+STEMS = {level: _mix(level, _stem, skipped="extreme") for level in KINDS}
+"""Level -> questions that stand without options, and their answers in figures."""
+
 GENERATOR: Generator = MathMc(
     "math_mc",
     domain="multiple_choice",
     task_type="choose",
-    mixes={
-        1: Mix(
-            [
-                _scenario("sum", _sum, 20 * 20),
-                _scenario("difference", _difference, 20 * 21 // 2),
-                _scenario("product", _times, 10 * 10),
-                _scenario("extreme", _extreme, 2 * comb(50, 4)),
-            ]
-        ),
-        2: Mix(
-            [
-                _scenario("order", _order, 2 * 11**3),
-                _scenario("missing", _missing, 49 * 49),
-                _scenario("remainder", _remainder, 90 * 7),
-                _scenario("percent", _percent, len(_PERCENTS) * 20),
-            ]
-        ),
-        3: Mix(
-            [
-                _scenario("fraction", _fraction, len(_FRACTIONS) * 19),
-                _scenario("average", _average, 30 * 30 * 10),
-                _scenario("negative", _negative, 2 * 59 * 59),
-                _scenario("equation", _equation, 8 * 19 * 20),
-                _scenario("two_products", _two_products, 8**4),
-            ]
-        ),
-    },
+    version="1.0.0",
+    mixes={level: _mix(level, _ask) for level in KINDS},
 )

@@ -159,6 +159,7 @@ SKILL = QuestionSkill(
     "sequence_predict",
     domain="sequences",
     task_type="predict",
+    version="1.0.0",
     mixes={
         1: Mix(
             [

@@ -13,6 +13,8 @@ from generators.procedural.chat_skill import Problem
 
 T = TypeVar("T")
 _NUMBER = re.compile(r"-?[0-9]+")
+_WORDS = {"true_false": ("true", "false"), "find_error": ("1", "2", "3"), "relate": ("<", ">", "=")}
+"""Scenario -> the words its answer is one of."""
 
 
 def slips_of_number(answer: int) -> list[int]:
@@ -40,7 +42,10 @@ def slips_of_bits(answer: str) -> list[str]:
 
 
 def slips_of_problem(problem: Problem) -> list[str]:
-    """Gives wrong answers to a problem of `binary` or `sequence_predict`, at least one of them."""
+    """Gives wrong answers to a problem of `binary`, `sequence_predict` or `math_mc`, at least one of them."""
+    words = _WORDS.get(problem.scenario)
+    if words is not None:
+        return [word for word in words if word != problem.answer]
     if problem.scenario == "to_binary":
         return slips_of_bits(problem.answer)
     numbers = [int(number) for number in _NUMBER.findall(problem.question.replace(" - ", " "))]
@@ -52,6 +57,10 @@ def slips_of_problem(problem: Problem) -> list[str]:
         special = [numbers[0] - numbers[1], numbers[0] * numbers[1], sum(numbers[:2]), sum(numbers[1:])]
     elif problem.scenario in ("subtract", "multiply"):
         special = [numbers[0] + numbers[1]]
+    elif problem.scenario == "fill_blank":
+        special = [abs(numbers[0] - numbers[1]), sum(numbers)]
+    elif problem.scenario == "reverse":
+        special = numbers
     elif problem.question.startswith("What comes next?"):
         special = [numbers[-1], 2 * numbers[-1] - numbers[-2], numbers[-1] + numbers[1] - numbers[0]]
     kept = [slip for slip in special if slip >= 0 or answer < 0]

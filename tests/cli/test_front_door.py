@@ -57,9 +57,13 @@ def test_a_group_lists_its_commands(run):
     assert done.code == 0
     assert [line.split()[2] for line in done.out.splitlines() if "frontier synth" in line] == [
         "gen",
+        "teach",
         "verify",
         "format",
         "replay",
+        "dedup",
+        "coverage",
+        "review",
     ]
 
 
@@ -98,13 +102,13 @@ def test_a_library_that_prints_can_not_corrupt_the_data(run, monkeypatch):
 
     import frontier_ops.stage_generate as stage
 
-    generate = stage.synth.generate
+    generate = stage.synth.generate_lines
 
     def noisy(*args, **kwargs):
         os.write(1, b"from the descriptor\n")
         return generate(*args, **kwargs)
 
-    monkeypatch.setattr(stage.synth, "generate", noisy)
+    monkeypatch.setattr(stage.synth, "generate_lines", noisy)
     done = run("synth gen -n 3 --skill binary --level 1")
     assert done.code == 0
     assert [line[:1] for line in done.out.splitlines()] == ["{", "{", "{"]

@@ -151,6 +151,6 @@ def test_lineage_in_a_pipe_is_summed_up_by_the_next_file(tmp_path):
     meta = json.loads((tmp_path / "v.jsonl.meta.json").read_text())
     assert meta["lineage"] == {
         "gen:binary@1.0.0": 10,
-        "verify:execution_gate@1.0.0/recomputed": 10,
+        "verify:execution_gate@2.0.0/recomputed": 10,
         "validate:data_validator@1.0.0/standard": 10,
     }

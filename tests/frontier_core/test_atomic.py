@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from frontier_core import atomic
-from frontier_core.atomic import AtomicFile, drop_unfinished, write_bytes
+from frontier_core.atomic import AtomicFile, drop_unfinished, sweep_temps, write_bytes
 
 
 def test_file_appears_at_the_commit(tmp_path: Path) -> None:
@@ -47,3 +51,39 @@ def test_signal_while_the_file_is_opened_leaves_nothing(tmp_path: Path, monkeypa
         AtomicFile(tmp_path / "out")
     drop_unfinished()
     assert list(tmp_path.iterdir()) == []
+
+
+def killed_writers_temp(folder: Path, name: str) -> Path:
+    """A temp file as a process leaves it that is killed while it writes `name`."""
+    program = (
+        "import os, signal, sys; from pathlib import Path; from frontier_core.atomic import AtomicFile\n"
+        "AtomicFile(Path(sys.argv[1])).write(b'half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(folder / name)], check=False, timeout=60)
+    (temp,) = folder.glob(f".{name}.*.tmp")
+    return temp
+
+
+def test_the_next_writer_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    temp = killed_writers_temp(tmp_path, "out.jsonl")
+    other = killed_writers_temp(tmp_path, "out.jsonl.gz")  # another target's: none of our business
+    write_bytes(tmp_path / "out.jsonl", b"new")
+    assert not temp.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([other.name, "out.jsonl"])
+
+
+def test_the_temp_file_of_a_living_writer_stays(tmp_path: Path) -> None:
+    elsewhere = killed_writers_temp(tmp_path, "out")  # its pid is dead here; its lock says it lives on another machine
+    (tmp_path / f".out.{os.getpid()}.tmp").write_bytes(b"at work")
+    with elsewhere.open("r+b") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert sweep_temps(tmp_path / "out") == []
+    assert sweep_temps(tmp_path / "out") == [elsewhere]
+    assert [path.name for path in tmp_path.iterdir()] == [f".out.{os.getpid()}.tmp"]
+
+
+def test_names_that_only_look_alike_are_left_alone(tmp_path: Path) -> None:
+    for name in (".out.tmp", ".out.notes.tmp", ".out.12x.tmp", ".outer.999999999.tmp", "out.999999999.tmp"):
+        (tmp_path / name).touch()
+    (tmp_path / ".out.999999998.tmp").mkdir()
+    assert sweep_temps(tmp_path / "out") == []

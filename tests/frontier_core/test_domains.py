@@ -68,3 +68,12 @@ def test_shell_stands_for_every_shell_domain_and_typos_get_a_hint():
     with pytest.raises(ConfigError) as caught:
         choose_domains(table, ["binray"])
     assert caught.value.hint == "did you mean 'binary'?"
+
+
+def test_fixture_of_a_domain_is_kept_and_must_be_a_mapping(tmp_path):
+    path = tmp_path / "domains.yaml"
+    path.write_text("domains:\n  - {name: git, skill: shell_git, levels: [1], fixture: {dirs: {a: {}}}}\n")
+    assert load_domains(path)[0].fixture == {"dirs": {"a": {}}}
+    path.write_text("domains:\n  - {name: git, skill: shell_git, levels: [1], fixture: [a]}\n")
+    with pytest.raises(ConfigError, match="fixture must be a mapping"):
+        load_domains(path)

@@ -11,7 +11,7 @@ def test_numbers_come_from_the_range_of_the_level(level, low, high):
     assert RANGES[level] == (low, high)
     for index in range(300):
         record = GENERATOR.sample(3, index, level)
-        if record["metadata"]["scenario"] in ("add", "subtract", "compare", "to_binary", "increment"):
+        if record["metadata"]["scenario"] in ("add", "subtract", "compare", "to_binary", "increment", "reverse"):
             numbers = [int(n) for n in re.findall(r"[0-9]+", record["messages"][0]["content"])]
             assert all(low <= number <= high for number in numbers)
 
@@ -41,6 +41,13 @@ def test_all_seven_scenarios_occur_with_their_wording():
         "from_binary": {"Write binary N in decimal."},
         "increment": {"What comes after N?", "What comes before N?"},
     }
+
+
+def test_auxiliary_tasks_begin_at_level_three():
+    auxiliary = {"true_false", "fill_blank", "find_error", "relate", "reverse"}
+    for level in GENERATOR.levels:
+        seen = {GENERATOR.sample(8, index, level)["metadata"]["scenario"] for index in range(400)}
+        assert auxiliary & seen == (auxiliary if level >= 3 else set())
 
 
 def test_a_difference_is_never_negative():

@@ -84,7 +84,7 @@ def test_metadata_says_how_to_make_the_record_again():
         "source": "procedural",
         "source_license": "CC0-1.0",
         "generator_id": "binary",
-        "generator_version": "1.0.0",
+        "generator_version": "2.0.0",
         "seed": 7,
         "index": 3,
     }

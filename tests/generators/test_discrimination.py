@@ -12,12 +12,20 @@ def scenarios(level):
     return Counter(GENERATOR.sample(11, index, level)["metadata"]["scenario"] for index in range(NUM))
 
 
-def test_half_of_the_proposals_are_right_and_half_of_the_wrong_ones_are_corrected():
+def test_six_in_ten_proposals_are_right_and_half_of_the_wrong_ones_are_corrected():
     for level in (1, 2, 3):
         seen = scenarios(level)
-        assert abs(seen["right"] / NUM - 0.5) < 0.04
-        assert abs(seen["wrong"] / NUM - 0.25) < 0.04
-        assert abs(seen["wrong_corrected"] / NUM - 0.25) < 0.04
+        assert abs(seen["right"] / NUM - 0.6) < 0.04
+        assert abs(seen["wrong"] / NUM - 0.2) < 0.04
+        assert abs(seen["wrong_corrected"] / NUM - 0.2) < 0.04
+
+
+def test_levels_above_the_first_quote_three_skills():
+    for level in (2, 3):
+        questions = [GENERATOR.problem(GENERATOR.sample(5, index, level)) for index in range(300)]
+        assert any(question.startswith("What comes next?") for question in questions)
+        assert any(question.startswith("Fill in the blank:") for question in questions)
+        assert any("remainder" in question or "average" in question for question in questions)
 
 
 def test_a_corrected_record_has_four_turns_and_ends_in_the_right_answer():

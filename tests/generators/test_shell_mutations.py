@@ -50,10 +50,18 @@ def test_flag_stays_where_the_fixture_gives_it_no_meaning():
 
 
 def test_numbers_are_off_by_one_on_the_side_that_matters():
-    assert plans("off_by_one", "awk '$3 >= 20' f") == [["awk '$3 >= 21' f"]]
-    assert plans("off_by_one", "awk '$3 > 20' f") == [["awk '$3 > 19' f"]]
+    assert plans("off_by_one", "awk 'NR > 1' f") == [["awk 'NR > 2' f"]]
     assert plans("off_by_one", "chmod 640 f") == [["chmod 641 f"]]
     assert plans("off_by_one", "find a ! -newermt 2024-03-09 -delete") == [["find a ! -newermt 2024-03-10 -delete"]]
+
+
+def test_bounds_are_moved_both_ways_but_not_below_one():
+    near = [f"awk '$3 >= {bound}' f" for bound in (10, 19, 21, 30, 40)]
+    assert plans("wrong_bound", "awk '$3 >= 20' f") == [[command] for command in near]
+    assert plans("wrong_bound", "awk 'NR > 1 && $4 + 0 > 5 {print $5}' f")[0] == [
+        "awk 'NR > 1 && $4 + 0 > 4 {print $5}' f"
+    ]
+    assert plans("wrong_bound", "awk '$2 >= 4.25' f") == []
 
 
 def test_arguments_are_swapped():
@@ -118,6 +126,23 @@ def test_twenty_wrong_plans_of_all_domains_are_refused_for_their_end_state(sandb
         codes.append(verdict.code)
     assert "sandbox_error" not in codes
     assert set(codes) >= {"nonzero", "wrong_file"}
+
+
+SCENARIOS_WITH_BOUNDS = {
+    "move_large_files", "filter_and_rank", "full_disks", "regular_users", "busy_processes", "failing_clients",
+}  # fmt: skip
+
+
+def test_a_bound_that_is_off_by_one_ten_or_twenty_is_refused(sandbox):
+    left = set(SCENARIOS_WITH_BOUNDS)
+    for record in samples(12):
+        scenario = record["metadata"]["scenario"]
+        if scenario in left:
+            left.discard(scenario)
+            for commands in candidates(record)["wrong_bound"]:
+                spoiled = {**record, "output": [{"command": command} for command in commands]}
+                assert not judge_plan(spoiled, sandbox).ok, (record["output"], commands)
+    assert left == set()
 
 
 def test_swallowed_failure_is_refused_by_its_text(sandbox):

@@ -34,6 +34,12 @@ def test_swapped_digits_and_a_lost_digit_are_among_the_slips():
         ("What is 7 - 5?", "2", "subtract", "12"),
         ("Which is larger, 7 or 5?", "7", "compare", "5"),
         ("Write 5 in binary.", "101", "to_binary", "111"),
+        ("True or false: 7 + 5 = 12", "true", "true_false", "false"),
+        ("Fill in the blank: 7 + ___ = 12", "5", "fill_blank", "19"),
+        ("Find the wrong step: 1) 7 + 5 = 12 2) 12 - 5 = 8 3) 8 + 5 = 13", "2", "find_error", "3"),
+        ("Put <, > or = between 7 + 5 and 6 + 6.", "=", "relate", "<"),
+        ("Write the digits of 123 backwards.", "321", "reverse", "123"),
+        ("What is 25% of 80?", "20", "percent", "21"),
         ("What comes next? 1, 2, 4, 8, 16, 32", "64", "geometric", "33"),
     ],
 )

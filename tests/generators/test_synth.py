@@ -1,16 +1,28 @@
 from collections import Counter
 
 import jsonschema_rs
+import orjson
 import pytest
 
-from frontier_core.domains import Domain, load_domains
+from frontier_core.allocation import allocate
+from frontier_core.domains import Domain, load_domains, prior_weights
 from frontier_core.errors import ConfigError, DataError, UsageError
 from frontier_core.jsonl import dumps
 from frontier_core.records import tag_of
 from frontier_core.resources import shipped
 from frontier_core.schemas import guess_spec, load_schema, schema_ids
 from generators.formats import convert
-from generators.synth import MAX_MISSES, check_capacity, generate, plan_requests, replay
+from generators.synth import (
+    MAX_MISSES,
+    Plan,
+    Request,
+    check_capacity,
+    generate,
+    generate_lines,
+    plan_requests,
+    replay,
+    split_capacity,
+)
 from generators.table import GENERATORS
 
 BINARY = Domain(name="arithmetic", skill="binary", levels=(1, 2))
@@ -18,7 +30,8 @@ CHOICE = Domain(name="choice", skill="math_mc", levels=(1,), weight=2.0)
 
 
 def problems(records):
-    return {GENERATORS.get(record["metadata"]["skill"]).problem(record) for record in records}
+    pairs = ((record["metadata"]["skill"], record) for record in records)
+    return {(skill, GENERATORS.get(skill).problem(record)) for skill, record in pairs}
 
 
 def test_counts_follow_the_priors():
@@ -110,6 +123,81 @@ def test_a_cell_that_runs_dry_stops_instead_of_hanging(monkeypatch):
     with pytest.raises(UsageError, match="ran out of distinct problems after"):
         list(generate(requests, seed=0))
     assert MAX_MISSES == 400
+
+
+MIXED = [
+    Request(domain=Domain(name=skill, skill=skill, levels=(level,)), level=level, count=count)
+    for skill, level, count in (("binary", 1, 40), ("syllo", 4, 11), ("math_mc", 2, 30), ("shell_network", 1, 19))
+]
+
+
+def lines(**plan):
+    num_workers = plan.pop("num_workers", 1)
+    return [line.data for line in generate_lines(Plan(requests=MIXED, seed=5, **plan), num_workers=num_workers)]
+
+
+def test_lines_are_the_records_and_carry_tag_and_mark():
+    found = list(generate_lines(Plan(requests=MIXED, seed=5)))
+    assert [line.data for line in found] == [dumps(record) for record in generate(MIXED, seed=5)]
+    for line in found:
+        metadata = orjson.loads(line.data)["metadata"]
+        assert line.tag == tag_of(metadata)
+        assert [line.mark] == metadata["lineage"]
+
+
+@pytest.mark.parametrize("num_workers", [2, 3])
+def test_any_number_of_workers_gives_the_same_bytes(num_workers):
+    assert lines(num_workers=num_workers) == lines()
+    assert lines(num_workers=num_workers, split="eval") == lines(split="eval")
+
+
+@pytest.mark.parametrize("num_shards", [1, 3, 110])
+def test_the_shards_put_together_are_the_whole_run(num_shards):
+    shards = [lines(shard=(number, num_shards)) for number in range(1, num_shards + 1)]
+    assert [line for shard in shards for line in shard] == lines()
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+
+
+def test_a_shard_of_workers_is_the_shard():
+    assert lines(shard=(2, 3), num_workers=2) == lines(shard=(2, 3))
+
+
+def test_how_much_is_checked_changes_no_byte():
+    assert lines(check_every=1) == lines(check_every=0)
+
+
+@pytest.mark.parametrize(
+    ("skill", "level", "split"), [("binary", 1, "train"), ("binary", 1, "eval"), ("math_mc", 2, "eval")]
+)
+def test_all_that_a_level_is_said_to_have_can_be_had(skill, level, split):
+    domain = Domain(name=skill, skill=skill, levels=(level,))
+    count = split_capacity(GENERATORS.get(skill), level, split)
+    records = list(generate([Request(domain=domain, level=level, count=count)], seed=1, split=split))
+    assert len(problems(records)) == count
+    with pytest.raises(
+        UsageError, match=f"has about {count} distinct problems in split {split}, {count + 1} are asked"
+    ):
+        next(generate([Request(domain=domain, level=level, count=count + 1)], seed=1, split=split))
+
+
+def test_duplicates_are_given_when_they_are_allowed():
+    plan = Plan(
+        requests=plan_requests([Domain(name="a", skill="binary", levels=(1,))], 6000), seed=0, allow_duplicates=True
+    )
+    assert sum(1 for _ in generate_lines(plan)) == 6000
+
+
+def test_a_policy_is_followed_exactly_levels_included():
+    domains = load_domains(shipped("domains.yaml"))
+    prior = prior_weights(domains)
+    tags = [tag for tag in prior if tag.startswith(("skill=binary", "skill=math_mc", "skill=sequence"))]
+    weights = {tag: (place + 1) / sum(range(1, len(tags) + 1)) for place, tag in enumerate(tags)}
+    num = 910
+    seen = Counter(
+        tag_of(record["metadata"]) for record in generate(plan_requests(domains, num, weights=weights), seed=2)
+    )
+    assert seen == allocate(weights, num)
+    assert seen == {tag: 10 * (place + 1) for place, tag in enumerate(tags)}
 
 
 def test_every_skill_of_the_shipped_table_makes_valid_records_that_replay():

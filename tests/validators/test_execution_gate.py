@@ -28,7 +28,7 @@ class StubSandbox:
     name = "stub"
 
     def __init__(self, **answer: Any) -> None:
-        self.answer = {"status": "ok"} | answer
+        self.answer = {"status": "ok", "stdout": {"text": "x\n", "bytes": 2}} | answer
         self.jobs: list[dict[str, Any]] = []
         self.is_closed = False
 
@@ -101,9 +101,10 @@ def test_every_step_comes_after_all_it_needs_or_the_plan_is_refused(needs: list[
         ([{"command": "x", "needs": ["zz"]}], "unknown_step", "/output/0/needs/0"),
         ([{"id": "a", "command": "x"}, {"id": "a", "command": "y"}], "duplicate_step", "/output/1/id"),
         ([{"run": "x"}], "no_command", "/output/0"),
-        (["ls"], "no_command", "/output/0"),
+        ([3], "no_command", "/output/0"),
         ([], "empty_plan", "/output"),
-        ("ls", "empty_plan", "/output"),
+        ("", "empty_plan", "/output"),
+        (None, "empty_plan", "/output"),
     ],
 )  # fmt: skip
 def test_plan_without_an_order_is_rejected_unrun(output: Any, code: str, pointer: str) -> None:
@@ -166,7 +167,8 @@ def test_failure_of_the_sandbox_is_told_apart_from_a_rejection() -> None:
 def test_tools_of_the_record_reach_the_sandbox() -> None:
     sandbox = StubSandbox()
     judge_plan(plan("ls", metadata={"skill": "s", "tool_set": ["git", "tar"]}), sandbox)
-    assert sandbox.jobs == [{"commands": ["ls"], "fixture": {}, "expect": {}, "tools": ["git", "tar"]}]
+    expect = {"allow_other_changes": True}  # a record without an expectation forbids nothing
+    assert sandbox.jobs == [{"commands": ["ls"], "fixture": {}, "expect": expect, "tools": ["git", "tar"]}]
 
 
 def chat(skill: str, answer: str) -> dict[str, Any]:
@@ -197,9 +199,9 @@ def test_record_of_a_form_nothing_verifies_is_refused() -> None:
 
 
 def test_stream_keeps_the_order_of_the_input(native: Sandbox) -> None:
-    records = [plan(f"sleep 0.{3 - number % 3}; ls", index=number) for number in range(9)]
+    records = [plan(f"sleep 0.{3 - number % 3}; pwd", metadata={"skill": "s", "index": number}) for number in range(9)]
     verdicts = list(judge_stream(records, sandbox_factory=lambda: native_copy(), workers=3))
-    assert [record["index"] for record, _ in verdicts] == list(range(9))
+    assert [record["metadata"]["index"] for record, _ in verdicts] == list(range(9))
     assert all(verdict.ok for _, verdict in verdicts)
 
 
@@ -309,7 +311,7 @@ def test_interrupt_while_the_pipe_is_silent_ends_at_once(native: Sandbox) -> Non
         assert child.stdin is not None
         assert child.stdout is not None
         assert child.stderr is not None
-        child.stdin.write(b'{"instruction":"i","output":[{"command":"ls"}],"metadata":{"skill":"s"}}\n')
+        child.stdin.write(b'{"instruction":"i","output":[{"command":"pwd"}],"metadata":{"skill":"s"}}\n')
         child.stdin.flush()
         assert child.stdout.readline() == b"ok\n"
         child.send_signal(signal.SIGINT)

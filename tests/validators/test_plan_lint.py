@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from validators.plan_lint import lint
+from validators.plan_lint import handles_failures, lint
 
 
 def codes(*commands: str) -> list[str]:
@@ -25,8 +25,8 @@ def codes(*commands: str) -> list[str]:
         "cp a b; exit 0",
         "set +e; cp a b",
         "set +o errexit\ncp a b",
-        "trap 'exit 0' ERR; cp a b",
-        'trap "exit 0" EXIT\ncp a b',
+        "cp a b | true",
+        "cp a b |& :; ls",
         "bash -c 'cp a b || true'",
         "ls | xargs sh -c 'rm $0 || :'",
     ],
@@ -36,9 +36,17 @@ def test_plan_that_can_not_fail_is_refused(command: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "command", ["trap 'exit 0' ERR; cp a b", 'trap "exit 0" EXIT\ncp a b', "trap 'exit 0' 0; ls x"]
+)
+def test_trap_that_turns_every_end_into_success_is_refused(command: str) -> None:
+    assert codes(command) == ["trap_exit"]
+
+
+@pytest.mark.parametrize(
     "command",
     [
         "grep -q x f || echo none > out",
+        "case $x in yes|true) ls;; esac",
         "echo 'a || true' > f",
         'printf "set +e\\n" > notes.txt',
         "cat > f <<'E'\nrm x || true\nE",
@@ -81,9 +89,26 @@ def test_finding_points_at_the_step() -> None:
 
 @given(st.lists(st.text(max_size=60), max_size=4))
 def test_any_text_is_judged_without_an_error(commands: list[str]) -> None:
-    known = {"swallows_errors", "empty_plan", "narration", "hides_errors"}
+    known = {"trap_exit", "swallows_errors", "empty_plan", "narration", "hides_errors"}
     assert {finding.code for finding in lint(commands)} <= known
 
 
 def test_long_text_is_judged_in_time() -> None:
     assert codes("echo '" + "a'\"\\" * 20000) in ([], ["narration"])
+
+
+@pytest.mark.parametrize(
+    ("command", "is_handled"),
+    [
+        ("ls a || ls b", True),
+        ("if ls a; then ls b; fi", True),
+        ("! grep -q x f", True),
+        ("until test -e f; do sleep 1; done", True),
+        ("ls a; ls b", False),
+        ("echo $(ls a)", False),
+        ("echo 'a || b'", False),
+        ("ls a | wc -l # || true", False),
+    ],
+)
+def test_only_a_step_with_a_branch_can_deal_with_a_failure(command: str, is_handled: bool) -> None:
+    assert handles_failures(command) is is_handled

@@ -163,7 +163,7 @@ def test_container_is_closed_and_bounded_as_asked(sandbox: DockerNsSandbox, othe
     config = info["HostConfig"]
     assert (config["NetworkMode"], config["ReadonlyRootfs"], config["CapDrop"]) == ("none", True, ["ALL"])
     assert (config["Privileged"], config["Binds"], config["LogConfig"]["Type"]) == (False, None, "none")
-    assert (config["Memory"], config["MemorySwap"], config["PidsLimit"]) == (120 * MIB, 120 * MIB, 34)
+    assert (config["Memory"], config["MemorySwap"], config["PidsLimit"]) == (120 * MIB, 120 * MIB, 33)
     assert (config["NanoCpus"], config["AutoRemove"], info["Config"]["User"]) == (10**9, True, "1000:1000")
     assert config["SecurityOpt"][0] == "no-new-privileges"
     assert info["Config"]["Labels"]["frontier.sandbox"] == ""

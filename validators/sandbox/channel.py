@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from abc import ABC, abstractmethod
+from base64 import b64decode
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
@@ -21,12 +22,16 @@ from frontier_core.errors import SandboxError
 from frontier_core.jsonl import dumps, loads
 from validators.sandbox.contract import MIB, Json, Limits, Outcome, limits_json
 from validators.sandbox.tools import TOOLS, advice
+from validators.sandbox.world import text_of
 
 GRACE_S = 60.0
 """Allowed on top of the plan's own time-out for start, fixture, checks and end."""
 END_S = 20.0
 """How long a process may take to end after its input did; an engine takes this long after a memory kill, at worst."""
 MAX_ANSWER_BYTES = 64 * MIB
+"""Without the two outputs."""
+BYTES_IN_ANSWER = 2
+"""At most, for one byte of a long output: it travels as base64."""
 NOT_WORTH_RETRYING = ("bad_fixture", "bad_expect", "missing_tool", "closed")
 
 
@@ -76,6 +81,7 @@ class ProcessSandbox(ABC):
             "expect": job.get("expect") or {},
             "tools": [name for name in job.get("tools") or [] if name in TOOLS],
             "known_tools": list(TOOLS),
+            "strict": bool(job.get("strict")),
             "limits": limits_json(self.limits) | self.runner_limits(),
         }
         outcome = self._attempt(full, is_retry=False)
@@ -97,7 +103,8 @@ class ProcessSandbox(ABC):
             if answer.get("failure") == "missing_tool":
                 names = answer["reason"]
                 answer["reason"] = f"the sandbox lacks {names} ({advice(names)})"
-            return Outcome.from_json(answer, self.name)
+            image = str(getattr(self, "image", ""))
+            return Outcome.from_json(answer, self.name, image=image, limits=limits_json(self.limits))
         except (SandboxError, OSError) as error:
             failure = "closed" if self._is_closed else "sandbox"
             return Outcome(status="sandbox_error", backend=self.name, failure=failure, reason=str(error))
@@ -140,10 +147,15 @@ class ProcessSandbox(ABC):
         Raises:
             SandboxError: it did not come in time, or something else did.
         """
-        out, err = _converse(process, dumps(job) + b"\n", time.monotonic() + self.limits.timeout_s + GRACE_S)
+        deadline = time.monotonic() + self.limits.timeout_s + GRACE_S
+        max_bytes = MAX_ANSWER_BYTES + 2 * BYTES_IN_ANSWER * self.limits.output_bytes
+        out, err = _converse(process, dumps(job) + b"\n", deadline, max_bytes)
         line, _, more = out.partition(b"\n")
         try:
             answer = loads(line)
+            for name in ("stdout", "stderr"):
+                if isinstance(answer, dict) and "base64" in answer.get(name, ()):
+                    answer[name] = {"text": text_of(b64decode(answer[name].pop("base64"))), **answer[name]}
         except ValueError:
             answer = None
         if not isinstance(answer, dict) or more:
@@ -175,7 +187,7 @@ class ProcessSandbox(ABC):
         stderr.close()
 
 
-def _converse(process: subprocess.Popen[bytes], job: bytes, deadline: float) -> tuple[bytes, bytes]:
+def _converse(process: subprocess.Popen[bytes], job: bytes, deadline: float, max_bytes: int) -> tuple[bytes, bytes]:
     """Hands the job in and gives (stdout up to its first newline or end, stderr).
 
     Raises:
@@ -191,7 +203,7 @@ def _converse(process: subprocess.Popen[bytes], job: bytes, deadline: float) -> 
         selector.register(stderr, selectors.EVENT_READ)
         while True:
             left = deadline - time.monotonic()
-            if left <= 0 or len(out) > MAX_ANSWER_BYTES:
+            if left <= 0 or len(out) > max_bytes:
                 raise SandboxError("the sandbox did not answer in time" if left <= 0 else "the answer is too long")
             for key, _ in selector.select(left):
                 if key.fileobj is stdin:

@@ -49,29 +49,50 @@ class Limits:
 class Outcome:
     """What became of one plan.
 
-    `status` is one of STATUSES. `stdout` and `stderr`: {text (capped), bytes, truncated, sha256}. `changes`: the first
-    1000 paths that differ from the baseline, `num_changes` all of them. `findings`: where the world is not as expected
-    ({code, message, pointer, remedy}); only looked for when status is ok. For sandbox_error `failure` names the kind
-    (bad_fixture, bad_expect, missing_tool, or the sandbox's own) and `reason` says it in words.
+    `status` is one of STATUSES. `exit_code` is that of the last step that ran (128 + n when signal n ended it; `signal`
+    is that n, 0 otherwise). `wall_s` is the time of all steps; `cpu_s` and `max_rss_bytes` the CPU time of all the
+    plan's processes and the peak of the largest (LIMIT: never below the runner's own 10 MB or so, because the kernel
+    counts what a process was before it became another program). `oom_kills`: processes the memory killer took (without
+    a cgroup: we), or 1 that said itself that memory ran out.
+
+    `stdout` and `stderr`: {text (capped), bytes, truncated, sha256 of all bytes}. `steps`: for each step that ran
+    {step (from 0, in running order), exit_code, wall_s, stdout and stderr (the first 1000 characters), has_state (false
+    when the shell ended without saying where it stood, so that the next step started where this one had)}. `changes`:
+    the first 1000 paths that differ from the baseline ({path, change: added | removed | changed, kind, mode, size,
+    sha256, target}), `num_changes` all of them. `other_effects`: something was left in /tmp or /dev/shm, or a process
+    of the fixture ended; looked for only when no path changed and nothing was printed. `processes_left`: processes
+    alive when the last step ended.
+
+    `findings`: where the world is not as expected ({code, message, pointer, remedy}); only looked for when status is
+    ok. `reason` says a failure in words: for `forbidden` the line that shows it; for sandbox_error what happened, where
+    `failure` names the kind (bad_fixture, bad_expect, missing_tool, or the sandbox's own). `image` names what the tools
+    came from (with its content digest; "" for the host's own), `limits` are those the plan ran under.
     """
 
     status: str
     backend: str
     exit_code: int = 0
+    signal: int = 0
     wall_s: float = 0.0
+    cpu_s: float = 0.0
+    max_rss_bytes: int = 0
+    oom_kills: int = 0
     steps: tuple[Json, ...] = ()
     stdout: Json = field(default_factory=dict)
     stderr: Json = field(default_factory=dict)
     changes: tuple[Json, ...] = ()
     num_changes: int = 0
+    other_effects: bool = False
     processes_left: int = 0
     findings: tuple[Json, ...] = ()
     failure: str = ""
     reason: str = ""
+    image: str = ""
+    limits: Json = field(default_factory=dict)
 
     @classmethod
-    def from_json(cls, answer: Json, backend: str) -> Outcome:
-        """Reads the runner's answer.
+    def from_json(cls, answer: Json, backend: str, *, image: str = "", limits: Json | None = None) -> Outcome:
+        """Reads the runner's answer; the rest is what the host knows of the sandbox.
 
         Raises:
             SandboxError: it is not in the runner's form.
@@ -80,7 +101,7 @@ class Outcome:
             key: tuple(value) if isinstance(value, list) else value for key, value in answer.items()
         }
         try:
-            outcome = cls(**values, backend=backend)
+            outcome = cls(**values, backend=backend, image=image, limits=limits or {})
         except TypeError as error:
             raise SandboxError(f"the sandbox answered in an unknown form: {error}") from error
         if outcome.status not in STATUSES:
@@ -101,7 +122,8 @@ class Sandbox(Protocol):
         """Runs one plan; the sandbox's own failure is retried once and then a status, never an exception.
 
         Args:
-            job: {commands: [str], fixture?, expect?, tools?: [command the plan needs]}, as docs/records.md says.
+            job: {commands: [str], fixture?, expect?, tools?: [command the plan needs], strict?: run every step under
+                `set -eo pipefail`}, as docs/records.md says.
         """
         ...
 

@@ -1,27 +1,36 @@
-"""What a plan left behind: the exact difference of the home folder, and whether it is what the record expects.
+"""Whether the world a plan left behind is what its record expects.
 
-Runs inside the sandbox as part of process 1, after every process of the plan is dead: standard library only. Nothing
-is ever followed: links are read as links, special files are named and not opened. Codes are those of docs/records.md.
+Runs inside the sandbox as part of process 1, after every process of the plan is dead: standard library only. Codes are
+those of docs/records.md. Patterns are the record's author's and may never end: they are tried in a child under a time
+limit. What changed at all is snapshot.py.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import stat
 import time
 import zlib
 from collections.abc import Iterator
 from typing import Any
 
+from validators.sandbox.snapshot import Snapshot, glob_matcher, open_regular
 from validators.sandbox.world import CHECK_TIMEOUT_S, ENV, HOME, SETTLE_S, STILL_RUNNING_S, World, text_of
 
 Json = dict[str, Any]
-Snapshot = dict[str, Json]
 Finding = dict[str, str]
 
-SPECIAL = {stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+PATTERN_TIMEOUT_S = 2.0
+DEMANDING_EVEN_EMPTY = ("stdout", "stdout_regex", "stdout_fact", "stderr_regex")
+# A check must not run what the plan left in its home: modules beside it, hooks and watchers of a repository.
+CLEAN = {
+    "PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1", "GIT_CONFIG_COUNT": "3",
+    "GIT_CONFIG_KEY_0": "core.fsmonitor", "GIT_CONFIG_VALUE_0": "false",
+    "GIT_CONFIG_KEY_1": "core.hooksPath", "GIT_CONFIG_VALUE_1": "/dev/null",
+    "GIT_CONFIG_KEY_2": "core.pager", "GIT_CONFIG_VALUE_2": "cat",
+}  # fmt: skip
+READS_CONTENT = {"text", "gzip", "tar", "fact", "contains"}
+NEWLINE = b"\n"
 
 
 def pointer(*parts: object) -> str:
@@ -34,110 +43,11 @@ def finding(code: str, message: str, *where: object, remedy: str = "") -> Findin
     return {"code": code, "message": message, "pointer": pointer("expect", *where) if where else "", "remedy": remedy}
 
 
-# --- Snapshot --------------------------------------------------------------------------------------------------------
-
-
-class Walk:
-    """One lstat walk of the home folder: path -> {kind, mode, size, sha256, target}.
-
-    LIMIT: contents are hashed up to `budget_bytes` in all (sparse files cost nothing to make); past that sha256 is ""
-    and `is_complete` false. What can't be reached (a path beyond PATH_MAX) is there as kind "unreadable".
-    """
-
-    def __init__(self, budget_bytes: int) -> None:
-        self.is_complete = True
-        self.entries: Snapshot = {}
-        self._budget = budget_bytes
-        self._opened: list[tuple[bytes, int]] = []
-        todo = [(os.fsencode(HOME), b"")]
-        while todo:
-            folder, prefix = todo.pop()
-            for name in self._names(folder):
-                full, path = os.path.join(folder, name), os.path.join(prefix, name)
-                entry = self._entry(full)
-                self.entries[text_of(path)] = entry
-                if entry["kind"] == "dir":
-                    todo.append((full, path))
-
-    def restore(self) -> None:
-        """Gives folders that were closed to their owner their mode back; until then their files can be read."""
-        while self._opened:
-            os.chmod(*self._opened.pop())
-
-    def _names(self, folder: bytes) -> list[bytes]:
-        try:
-            mode = stat.S_IMODE(os.lstat(folder).st_mode)
-            if mode & 0o500 != 0o500:
-                os.chmod(folder, mode | 0o500)
-                self._opened.append((folder, mode))
-            return sorted(os.listdir(folder))
-        except OSError:
-            return []
-
-    def _entry(self, full: bytes) -> Json:
-        entry: Json = {"kind": "unreadable", "mode": "", "size": 0, "sha256": "", "target": ""}
-        try:
-            info = os.lstat(full)
-            entry["mode"] = f"{stat.S_IMODE(info.st_mode):04o}"
-            kind = stat.S_IFMT(info.st_mode)
-            if kind == stat.S_IFLNK:
-                entry |= {"kind": "symlink", "mode": "0777", "target": text_of(os.readlink(full))}
-            elif kind == stat.S_IFDIR:
-                entry["kind"] = "dir"
-            elif kind == stat.S_IFREG:
-                entry |= {"kind": "file", "size": info.st_size, "sha256": self._digest(full, info)}
-            else:
-                entry["kind"] = SPECIAL.get(kind, "special")
-        except OSError:
-            pass  # stays "unreadable", which differs from every readable state
-        return entry
-
-    def _digest(self, full: bytes, info: os.stat_result) -> str:
-        self._budget -= info.st_size
-        if self._budget < 0:
-            self.is_complete = False
-            return ""
-        digest = hashlib.sha256()
-        with _opened(full, info.st_mode) as file:
-            while block := file.read(1 << 18):
-                digest.update(block)
-        return digest.hexdigest()
-
-
-def _opened(full: bytes, mode: int) -> Any:
-    """Opens a regular file without following links; one its owner may not read is opened all the same."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        return os.fdopen(os.open(full, flags), "rb")
-    except PermissionError:
-        os.chmod(full, stat.S_IMODE(mode) | 0o400)
-        try:
-            return os.fdopen(os.open(full, flags), "rb")
-        finally:
-            os.chmod(full, stat.S_IMODE(mode))
-
-
-def diff(before: Snapshot, after: Snapshot) -> list[Json]:
-    """Gives every path that differs, sorted: {path, change: added | removed | changed, kind, mode, size, sha256...}."""
-    changes = []
-    for path in sorted(before.keys() | after.keys()):
-        old, new = before.get(path), after.get(path)
-        if old != new:
-            change = "added" if old is None else "removed" if new is None else "changed"
-            changes.append({"path": path, "change": change, **(new or old or {})})
-    return changes
-
-
-def glob_pattern(glob: str) -> re.Pattern[str]:
-    """Gives the pattern of a path glob: `**` any text, `*` and `?` within one name; `a/**` covers `a` itself too."""
-    if glob.endswith("/**"):
-        return re.compile(glob_pattern(glob[:-3]).pattern + "(?:/.*)?", re.DOTALL)
-    parts = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
-    words = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return re.compile("".join(words.get(part, re.escape(part)) for part in parts), re.DOTALL)
-
-
-# --- Expectations ----------------------------------------------------------------------------------------------------
+def demands_something(expect: Json | None) -> bool:
+    """Says whether an expectation demands an end state or an output, so that fulfilling it means something."""
+    expect = expect or {}
+    demanding = ("files", "checks", "processes", "must_change", "counts", "exit_code")
+    return any(map(expect.get, demanding)) or any(key in expect for key in DEMANDING_EVEN_EMPTY)
 
 
 def fact(name: str) -> str:
@@ -164,13 +74,30 @@ def facts() -> dict[str, str]:
 
 
 def judge_files(expect: Json, after: Snapshot, changes: list[Json], cap: int) -> Iterator[Finding]:
-    """Yields what is wrong with the files: each listed one, then every change nobody listed."""
+    """Yields what is wrong with the files: each listed one, counts, what must have changed, then what nobody listed."""
     listed: dict[str, Json] = {os.path.normpath(path): wanted for path, wanted in expect.get("files", {}).items()}
     for path, wanted in listed.items():
         yield from _judge_file(path, wanted, after.get(path), cap)
-    if expect.get("allow_other_changes"):
-        return
-    ignored = [glob_pattern(glob) for glob in expect.get("ignore", [])]
+    for glob, wanted in expect.get("counts", {}).items():
+        found = sum(map(glob_matcher([glob]), after))
+        least, most = (wanted, wanted) if isinstance(wanted, int) else (wanted.get("min", 0), wanted.get("max", found))
+        if not least <= found <= most:
+            should = f"{least}" if least == most else f"{least} to {wanted.get('max', 'any number')}"
+            yield finding("wrong_count", f"{glob}: {found} paths match, should be {should}", "counts", glob)
+    for number, glob in enumerate(expect.get("must_change", [])):
+        if not any(map(glob_matcher([glob]), (change["path"] for change in changes))):
+            yield finding("missing_change", f"{glob}: nothing there changed", "must_change", number)
+    for number, glob in enumerate(expect.get("must_not_change", [])):
+        is_kept = glob_matcher([glob])
+        if spoilt := next((change for change in changes if is_kept(change["path"])), None):
+            message = f"{spoilt['path']}: {spoilt['kind']} {spoilt['change']}, should be left alone"
+            yield finding("unexpected_change", message, "must_not_change", number)
+    if not expect.get("allow_other_changes"):
+        yield from _judge_unlisted(expect, listed, changes)
+
+
+def _judge_unlisted(expect: Json, listed: dict[str, Json], changes: list[Json]) -> Iterator[Finding]:
+    is_allowed = glob_matcher([*expect.get("ignore", []), *expect.get("must_change", []), *expect.get("counts", {})])
     present = {path for path, wanted in listed.items() if not wanted.get("absent")}
     parents = {path[:cut] for path in present for cut, letter in enumerate(path) if letter == "/"}
     gone = tuple(f"{path}/" for path, wanted in listed.items() if wanted.get("absent"))
@@ -178,7 +105,7 @@ def judge_files(expect: Json, after: Snapshot, changes: list[Json], cap: int) ->
         path = change["path"]
         is_needed = change["change"] == "added" and change["kind"] == "dir" and path in parents
         is_gone = change["change"] == "removed" and path.startswith(gone)
-        if path in listed or is_needed or is_gone or any(glob.fullmatch(path) for glob in ignored):
+        if path in listed or is_needed or is_gone or is_allowed(path):
             continue
         yield finding(
             "unexpected_change",
@@ -212,17 +139,24 @@ def _judge_file(path: str, wanted: Json, entry: Json | None, cap: int) -> Iterat
 
 
 def _content_problem(path: str, wanted: Json, entry: Json, cap: int) -> str:
+    size = entry["size"]
+    if not wanted.get("min_size", 0) <= size <= wanted.get("max_size", size):
+        return f"{size} bytes, should be {wanted.get('min_size', 0)} to {wanted.get('max_size', 'any number')}"
     if "sha256" in wanted and entry["sha256"] != wanted["sha256"]:
         return f"sha256 {entry['sha256'][:12]}..., should be {wanted['sha256'][:12]}..."
-    if not wanted.keys() & {"text", "gzip", "tar", "fact"}:
+    if not wanted.keys() & READS_CONTENT:
         return ""
-    full = os.fsencode(os.path.join(HOME, path))
-    with _opened(full, os.lstat(full).st_mode) as file:
-        data = file.read(cap)
+    data = _content(path, cap)
+    contains = wanted.get("contains", [])
+    for part in [contains] if isinstance(contains, str) else contains:
+        if part.encode() not in data:
+            return f"does not contain {_short(part.encode())}"
     if "text" in wanted:
         return difference(wanted["text"].encode(), data)
     if "fact" in wanted:
         return difference(wanted.get("template", "{}\n").replace("{}", fact(wanted["fact"])).encode(), data)
+    if not wanted.keys() & {"gzip", "tar"}:
+        return ""
     try:
         unpacked = inflate(data, cap)
         if "gzip" in wanted:
@@ -232,6 +166,13 @@ def _content_problem(path: str, wanted: Json, entry: Json, cap: int) -> str:
         return _tar_problem(unpacked, wanted["tar"])
     except (zlib.error, OSError, EOFError, ValueError) as error:
         return f"can't be unpacked: {error}"
+
+
+def _content(path: str, cap: int) -> bytes:
+    full = os.fsencode(os.path.join(HOME, path))
+    with open_regular(full, os.lstat(full).st_mode) as file:
+        data: bytes = file.read(cap)
+    return data
 
 
 def inflate(data: bytes, cap: int) -> bytes:
@@ -298,42 +239,99 @@ def difference(expected: bytes, found: bytes) -> str:
     """Says in words where two texts part, "" when they are equal."""
     if expected == found:
         return ""
-    wanted, got = expected.split(b"\n"), found.split(b"\n")
-    for number, (left, right) in enumerate(zip(wanted, got, strict=False), 1):
-        if left != right:
-            return f"line {number} is {_short(right)}, should be {_short(left)}"
-    if len(got) > len(wanted):
-        rest = got[len(wanted)]
-        return f"goes on after line {len(wanted) - 1} with {_short(rest)}" if rest else "ends in one newline too many"
-    rest = wanted[len(got)]
+    cut = _common_length(expected, found)
+    start = expected.rfind(b"\n", 0, cut) + 1
+    left, right = _line(expected, start), _line(found, start)
+    if left != right:
+        return f"line {expected.count(NEWLINE, 0, cut) + 1} is {_short(right)}, should be {_short(left)}"
+    if len(found) > len(expected):
+        rest = _line(found, cut + 1)
+        return (
+            f"goes on after line {expected.count(NEWLINE)} with {_short(rest)}"
+            if rest
+            else "ends in one newline too many"
+        )
+    rest = _line(expected, cut + 1)
     return f"ends early, before {_short(rest)}" if rest else "lacks the last newline"
 
 
+def _common_length(left: bytes, right: bytes) -> int:
+    """Gives how many bytes two texts begin with in common, without taking millions of lines apart."""
+    low, high = 0, min(len(left), len(right))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if left[low:middle] == right[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _line(text: bytes, start: int) -> bytes:
+    end = text.find(NEWLINE, start)
+    return text[start:] if end < 0 else text[start:end]
+
+
 def _short(line: bytes) -> str:
-    text = text_of(line)
+    text = text_of(line[:400])  # enough for 80 characters of any length
     return repr(text if len(text) <= 80 else text[:77] + "...")
 
 
 def judge_output(expect: Json, raw: bytes, *where: object) -> Iterator[Finding]:
-    """Yields what is wrong with an output under the keys stdout, stdout_regex and stdout_fact."""
+    """Yields what is wrong with an output under the keys stdout and stdout_fact; `where` leads to a check's."""
     wanted = expect.get("stdout")
     if "stdout_fact" in expect:
         wanted = fact(expect["stdout_fact"]) + "\n"
-    code = "check_failed" if where else "wrong_stdout"
     if wanted is not None and (problem := difference(wanted.encode(), raw)):
         key = "stdout" if "stdout" in expect else "stdout_fact"
-        yield finding(code, f"stdout: {problem}", *where, key)
-    if "stdout_regex" in expect and not re.fullmatch(expect["stdout_regex"], text_of(raw), re.DOTALL):
-        message = f"stdout {_short(raw[:200])} does not match {expect['stdout_regex']!r}"
-        yield finding(code, message, *where, "stdout_regex")
+        yield finding("check_failed" if where else "wrong_stdout", f"stdout: {problem}", *where, key)
+
+
+def judge_patterns(expect: Json, out: bytes, err: bytes, after: Snapshot, cap: int, world: World) -> list[Finding]:
+    """Gives what is wrong under the keys stdout_regex and stderr_regex (whole text) and files.*.regex (anywhere in it).
+
+    Raises:
+        ValueError: a pattern is none, or takes longer than PATTERN_TIMEOUT_S.
+    """
+    in_files = [(path, wanted["regex"]) for path, wanted in expect.get("files", {}).items() if "regex" in wanted]
+    if not in_files and "stdout_regex" not in expect and "stderr_regex" not in expect:
+        return []
+
+    def work() -> list[Finding]:
+        found = []
+        for stream, raw in (("stdout", out), ("stderr", err)):
+            pattern = expect.get(f"{stream}_regex")
+            if pattern is not None and not re.fullmatch(pattern, text_of(raw), re.DOTALL):
+                message = f"{stream} {_short(raw[:200])} does not match {pattern!r}"
+                found.append(finding(f"wrong_{stream}", message, f"{stream}_regex"))
+        for path, pattern in in_files:
+            is_file = after.get(os.path.normpath(path), {}).get("kind") == "file"  # if not, it was found by now
+            if is_file and not re.search(pattern, text_of(_content(path, cap)), re.MULTILINE):
+                found.append(
+                    finding("wrong_file", f"{path}: nothing in it matches {pattern!r}", "files", path, "regex")
+                )
+        return found
+
+    return list(world.bounded(work, PATTERN_TIMEOUT_S))
+
+
+def _judge_check_pattern(pattern: str, raw: bytes, number: int, world: World) -> Iterator[Finding]:
+    matches = world.bounded(lambda: bool(re.fullmatch(pattern, text_of(raw), re.DOTALL)), PATTERN_TIMEOUT_S)
+    if not matches:
+        message = f"stdout {_short(raw[:200])} does not match {pattern!r}"
+        yield finding("check_failed", message, "checks", number, "stdout_regex")
 
 
 def judge_checks(expect: Json, world: World, env: dict[str, str]) -> Iterator[Finding]:
     """Yields what the record's own checks find, each in a fresh shell with nothing of the plan's environment."""
     for number, check in enumerate(expect.get("checks", [])):
-        code, out, err, stopped = world.shell(check["command"], {**ENV, **env}, CHECK_TIMEOUT_S)
-        world.kill_all()
         where = ("checks", number)
+        try:
+            code, out, err, stopped = world.shell(check["command"], {**ENV, **CLEAN, **env}, CHECK_TIMEOUT_S)
+        except OSError as error:  # the plan closed its home even to its owner
+            yield finding("check_failed", f"`{check['command']}` can't be started: {error.strerror}", *where)
+            continue
+        world.kill_all()
         wanted = check.get("exit_code", 0)
         if stopped or code != wanted:
             detail = text_of(bytes(err.head[:200])).strip()
@@ -341,6 +339,8 @@ def judge_checks(expect: Json, world: World, env: dict[str, str]) -> Iterator[Fi
             yield finding("check_failed", f"{message}: {detail}" if detail else message, *where)
         else:
             yield from judge_output(check, bytes(out.head), *where)
+            if "stdout_regex" in check:
+                yield from _judge_check_pattern(check["stdout_regex"], bytes(out.head), number, world)
 
 
 def judge_processes(expect: Json, states: dict[str, bool]) -> Iterator[Finding]:

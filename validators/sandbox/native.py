@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 
 from validators.sandbox.channel import Launch
@@ -20,7 +22,7 @@ FIRST_KERNEL_COUNTING_PER_NAMESPACE = (5, 14)
 
 
 class NativeSandbox(WorkerPool):
-    """Namespaces made by a helper program, which forks for every plan."""
+    """Namespaces made by a helper program, which clones itself into new ones for every plan."""
 
     name = "native-ns"
 
@@ -39,11 +41,20 @@ class NativeSandbox(WorkerPool):
         """Gives backend, kernel, limits, and which known tools the host lacks."""
         import shutil
 
-        missing = [name for name in TOOLS if shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin") is None]
+        found = {name: shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin") for name in TOOLS}
+        missing = [name for name, path in found.items() if path is None]
         return {
             "backend": self.name,
             "tools": "the host's /usr, read-only",
             "missing_tools": missing,
+            "tools_digest": _tools_digest(found),
             "kernel": os.uname().release,
             "limits": limits_json(self.limits),
         }
+
+
+def _tools_digest(tools: Mapping[str, str | None]) -> str:
+    """Gives a name for the host's tools that changes when one of them does: by their sizes and times, unread."""
+    stats = {name: os.stat(path) for name, path in tools.items() if path}
+    text = " ".join(f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in stats.items())
+    return sha256(text.encode()).hexdigest()[:12]

@@ -50,7 +50,8 @@ class WorkerPool(ProcessSandbox):
         try:
             answer = self.ask(worker.process, job)
             status, failure = answer.get("status"), answer.get("failure")
-            is_sound = status != "oom" and (status != "sandbox_error" or failure in NOT_WORTH_RETRYING)
+            is_sound = not answer.get("oom_kills") and (status != "sandbox_error" or failure in NOT_WORTH_RETRYING)
+            is_sound = is_sound and status != "oom"
             return answer
         finally:
             worker.num_plans += 1

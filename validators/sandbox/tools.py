@@ -33,8 +33,13 @@ PACKAGES = {
     "hostname": "hostname",
     "procps": "ps pgrep pkill free uptime top watch",
     "psmisc": "killall fuser",
-    "util-linux": "kill getopt rev flock setsid lscpu hexdump column look renice ionice",
-    "bsdextrautils": "column hexdump look cal",
+    "util-linux": (
+        "kill getopt rev flock setsid lscpu hexdump column look renice ionice taskset prlimit more findmnt mountpoint "
+        "su unshare nsenter"
+    ),
+    "mount": "mount umount",
+    "bsdextrautils": "column hexdump look",
+    "ncal": "cal",
     "libc-bin": "getconf getent iconv locale",
     "iproute2": "ip ss",
     "iputils-ping": "ping",

@@ -1,21 +1,22 @@
-"""The processes and the fixture of one sandbox: what runs in it, under which limits, and how it all ends.
+"""The processes of one sandbox: what runs in it, under which limits, what it used, and how it all ends.
 
-Runs inside the sandbox as part of process 1: standard library only. The fixture is made here as
-docs/records.md says. Judging what a plan left behind is expectations.py.
+Runs inside the sandbox as part of process 1: standard library only. The world before a plan is made in prepare.py;
+judging what a plan left behind is expectations.py.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
+import json
 import os
 import resource
 import select
 import signal
-import socket
 import time
+from binascii import b2a_base64
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any
 
 Json = dict[str, Any]
 HOME = "/home/user"
@@ -26,7 +27,9 @@ ENV = {
     "GIT_COMMITTER_NAME": "user", "GIT_COMMITTER_EMAIL": "user@sandbox", "GIT_COMMITTER_DATE": "2024-01-01T00:00:00Z",
     "PYTHONDONTWRITEBYTECODE": "1",
 }  # fmt: skip
-STATE_FD = 250
+STATE_FD, SCRIPT_FD = 250, 249
+LONGEST_TEXT = 1 << 16
+RUNNER_BYTES = 64 << 20
 TICK_S = 0.1
 SETUP_TIMEOUT_S = 20.0
 CHECK_TIMEOUT_S = 5.0
@@ -34,11 +37,7 @@ SETTLE_S = 1.0
 STILL_RUNNING_S = 0.05
 
 
-class BadFixture(Exception):
-    """The record's world can't be made; the plan is not to blame."""
-
-
-def text_of(raw: bytes) -> str:
+def text_of(raw: bytes | bytearray) -> str:
     """Gives valid text of any bytes: what is no UTF-8 becomes \\xNN."""
     return raw.decode("utf-8", "backslashreplace")
 
@@ -60,13 +59,23 @@ class Capture:
             self.head += data[: self.cap - len(self.head)]
 
     def report(self) -> Json:
-        """Gives what the outcome says of the stream."""
+        """Gives what the outcome says of the stream; its text as base64 when it is long (channel.py undoes that)."""
+        is_long = len(self.head) > LONGEST_TEXT  # as JSON text it could be six times as long, and slow to make
+        head = {"base64": b2a_base64(self.head, newline=False).decode()} if is_long else {"text": text_of(self.head)}
         return {
-            "text": text_of(bytes(self.head)),
+            **head,
             "bytes": self.num_bytes,
             "truncated": self.num_bytes > len(self.head),
             "sha256": self._digest.hexdigest(),
         }
+
+
+def find_program(name: str, env: dict[str, str]) -> str:
+    """Gives the path of a command on the PATH of `env`; its name where there is none."""
+    if "/" in name:
+        return name
+    paths = [os.path.join(folder, name) for folder in os.get_exec_path(env)]
+    return next((path for path in paths if os.access(path, os.X_OK)), name)
 
 
 class World:
@@ -78,10 +87,15 @@ class World:
         self.limits = limits
         self.exited: dict[int, int] = {}
         self.background: dict[str, int] = {}
+        self.oom_kills = 0
+        self.cpu_s = 0.0
+        self.max_rss_bytes = 0
         wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._wake = wake_read
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        self._limit()
 
     def spawn(self, argv: list[str], env: dict[str, str], cwd: str, fds: dict[int, int]) -> int:
         """Starts a process in a session of its own, under the limits; `fds` maps its descriptors to ours.
@@ -89,45 +103,29 @@ class World:
         Raises:
             OSError: the program can't be started; found out before this returns.
         """
-        failed_read, failed_write = os.pipe2(os.O_CLOEXEC)
-        pid = os.fork()
-        if pid == 0:
-            try:
-                self._become(argv, env, cwd, fds)
-            except OSError as error:
-                os.write(failed_write, str(error.errno).encode())
-            finally:
-                os._exit(127)
-        os.close(failed_write)
-        problem = os.read(failed_read, 16)  # ends with the exec, because the descriptor closes there
-        os.close(failed_read)
-        if problem:
-            raise OSError(int(problem), os.strerror(int(problem)), argv[0])
-        return pid
-
-    def _become(self, argv: list[str], env: dict[str, str], cwd: str, fds: dict[int, int]) -> NoReturn:
-        os.setsid()
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores both; a plan must not
-            signal.signal(number, signal.SIG_DFL)
-        null = os.open("/dev/null", os.O_RDWR)
-        for target in (0, 1, 2):
-            os.dup2(fds.get(target, null), target)
-        if STATE_FD in fds:
-            os.dup2(fds[STATE_FD], STATE_FD)
+        # As vfork does: a copy of this process for every shell would cost more than many a shell.
+        moves = [(os.POSIX_SPAWN_DUP2, fds.get(fd, self._null), fd) for fd in sorted({0, 1, 2, *fds})]
         os.chdir(cwd)
-        self._limit()
-        os.execvpe(argv[0], argv, env)
+        try:
+            return os.posix_spawn(
+                find_program(argv[0], env), argv, env, file_actions=moves, setsid=True,
+                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # Python ignores both; a plan must not
+            )  # fmt: skip
+        finally:
+            os.chdir("/")
 
     def _limit(self) -> None:
+        """Sets the limits every process of the plan inherits; they hold for this one too, and can't be taken back."""
         pairs = [
-            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_CORE, 1),  # with 0 a host that pipes core dumps would still start its program; core(5)
             (resource.RLIMIT_NOFILE, 1024),
             (resource.RLIMIT_FSIZE, self.limits["disk_bytes"]),
         ]
         if not self.limits["has_cgroup"]:
             # LIMIT: these count per process; the sum over processes is watched every TICK_S instead.
-            pairs += [(resource.RLIMIT_DATA, self.limits["memory_bytes"])]
-            pairs += [(resource.RLIMIT_AS, 4 * self.limits["memory_bytes"])]
+            # This process is under them too, and may have to read what the plan left behind.
+            pairs += [(resource.RLIMIT_DATA, self.limits["memory_bytes"] + RUNNER_BYTES)]
+            pairs += [(resource.RLIMIT_AS, 4 * self.limits["memory_bytes"] + RUNNER_BYTES)]
             if self.limits["counts_processes"]:
                 pairs += [(resource.RLIMIT_NPROC, self.limits["max_processes"])]
         for kind, value in pairs:
@@ -178,19 +176,35 @@ class World:
                     break
 
     def _over_limit(self) -> str:
+        """Does what a cgroup would: kills the largest processes when memory runs out; gives why the plan must stop."""
         if self.limits["has_cgroup"]:
             return ""
         pids = self.alive()
         if len(pids) > 2 * self.limits["max_processes"]:
             return "forbidden"
-        used = 0
+        limit_kib = self.limits["memory_bytes"] // 1024
+        if sum(self._kib_of("status", (b"RssAnon", b"RssShmem"), pids).values()) <= limit_kib:
+            return ""
+        # Pages that processes share were counted for each; the exact sum costs more.
+        used = self._kib_of("smaps_rollup", (b"Pss_Anon", b"Pss_Shmem"), pids)
+        over_kib = sum(used.values()) - limit_kib
+        for pid in sorted(used, key=used.__getitem__, reverse=True):
+            if over_kib <= 0:
+                break
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                self.oom_kills += 1
+            over_kib -= used[pid]
+        return ""
+
+    @staticmethod
+    def _kib_of(file_name: str, fields: tuple[bytes, ...], pids: list[int]) -> dict[int, int]:
+        """Gives for each process the sum of fields of its file in /proc, in KiB; one that has ended has none."""
+        used = {}
         for pid in pids:
-            try:
-                with open(f"/proc/{pid}/status", "rb") as file:
-                    used += sum(int(line.split()[1]) for line in file if line.startswith((b"RssAnon", b"RssShmem")))
-            except (OSError, ValueError):
-                continue
-        return "oom" if used * 1024 > self.limits["memory_bytes"] else ""
+            with suppress(OSError, ValueError), open(f"/proc/{pid}/{file_name}", "rb") as file:
+                used[pid] = sum(int(line.split()[1]) for line in file if line.startswith(fields))
+        return used
 
     def alive(self) -> list[int]:
         """Gives the ids of every process but this one that is no zombie."""
@@ -210,12 +224,22 @@ class World:
         """Takes the exit status of every dead child; orphans of the plan are children too."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
-            self.exited[pid] = os.waitstatus_to_exitcode(status)
+            self._note_end(pid, status, usage)
+
+    def _note_end(self, pid: int, status: int, usage: resource.struct_rusage) -> None:
+        """Keeps how a child ended and what it and those it waited for used; orphans become our children."""
+        self.exited[pid] = os.waitstatus_to_exitcode(status)
+        self.cpu_s += usage.ru_utime + usage.ru_stime
+        self.max_rss_bytes = max(self.max_rss_bytes, 1024 * usage.ru_maxrss)
+
+    def start_counting(self) -> None:
+        """Sets what was used to nothing: the fixture's processes are not the plan's."""
+        self.cpu_s, self.max_rss_bytes = 0.0, 0
 
     def kill_all(self) -> None:
         """Ends every process of the sandbox but this one; none can fork away from a pending SIGKILL."""
@@ -223,10 +247,10 @@ class World:
             with suppress(ProcessLookupError):
                 os.kill(-1, signal.SIGKILL)
             try:
-                pid, status = os.waitpid(-1, 0)
+                pid, status, usage = os.wait4(-1, 0)
             except ChildProcessError:
                 return
-            self.exited[pid] = os.waitstatus_to_exitcode(status)
+            self._note_end(pid, status, usage)
 
     def shell(self, script: str, env: dict[str, str], timeout_s: float) -> tuple[int, Capture, Capture, str]:
         """Runs a script in a fresh shell in the home folder; gives exit code, stdout, stderr, why it was stopped."""
@@ -247,94 +271,35 @@ class World:
             os.close(fd)
         return self.exited.get(pid, -1), out, err, stopped
 
+    def bounded(self, work: Callable[[], Any], timeout_s: float) -> Any:
+        """Gives what `work` gives (plain JSON), computed in a child that is killed when it takes too long.
 
-def home_path(path: str) -> str:
-    """Gives the absolute path of a record's path, or raises BadFixture when it leaves the home folder."""
-    if not path or path.startswith("/") or ".." in path.split("/") or "\0" in path:
-        raise BadFixture(f"path {path!r} leaves the home folder")
-    return os.path.join(HOME, path)
+        For what a record's author wrote and what may never end, such as a regular expression.
 
-
-def apply_fixture(fixture: Json, world: World, env: dict[str, str]) -> None:
-    """Makes the world before the plan, in the order files, folders, links, setup, services, processes."""
-    try:
-        for path, wanted in fixture.get("files", {}).items():
-            _write_file(home_path(path), wanted)
-        for path in fixture.get("dirs", {}):
-            os.makedirs(home_path(path), exist_ok=True)
-        for path, target in fixture.get("symlinks", {}).items():
-            os.makedirs(os.path.dirname(home_path(path)), exist_ok=True)
-            os.symlink(target, home_path(path))
-        for path, wanted in fixture.get("dirs", {}).items():
-            if "mode" in wanted:
-                os.chmod(home_path(path), int(wanted["mode"], 8))
-        if fixture.get("setup"):
-            code, _, err, stopped = world.shell("set -e\n" + fixture["setup"], env, SETUP_TIMEOUT_S)
-            if code != 0 or stopped:
-                raise BadFixture(f"setup ended with {stopped or code}: {text_of(bytes(err.head[-300:])).strip()}")
-            world.kill_all()
-        for number, service in enumerate(fixture.get("services", [])):
-            world.background[f"service {number}"] = serve_pages(service["port"], service["pages"])
-        for wanted in fixture.get("processes", []):
-            _start_process(wanted, world, env)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadFixture(f"{type(error).__name__}: {error}") from error
-
-
-def _write_file(path: str, wanted: Json) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "wb") as file:
-        if "base64" in wanted:
-            file.write(base64.b64decode(wanted["base64"], validate=True))
-        else:
-            file.write(wanted.get("text", "").encode())
-        file.write(bytes(max(0, wanted.get("size", 0) - file.tell())))  # real zeros: a hole would show in du
-    if "mode" in wanted:
-        os.chmod(path, int(wanted["mode"], 8))
-    if "mtime" in wanted:
-        os.utime(path, (wanted["mtime"], wanted["mtime"]))
-
-
-def _start_process(wanted: Json, world: World, env: dict[str, str]) -> None:
-    pid = world.spawn(wanted["argv"], env, HOME, {})
-    world.background[wanted["name"]] = pid
-    if "pid_file" in wanted:
-        _write_file(home_path(wanted["pid_file"]), {"text": f"{pid}\n"})
-
-
-def serve_pages(port: int, pages: dict[str, str]) -> int:
-    """Starts an HTTP/1.0 server on 127.0.0.1 in a process of its own and gives its pid; it listens already."""
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
-    listener.listen(64)
-    pid = os.fork()
-    if pid:
-        listener.close()
-        return pid
-    os.setsid()
-    while True:
-        try:
-            client, _ = listener.accept()
-            with client:
-                client.settimeout(2)
-                request = b""
-                while b"\r\n\r\n" not in request and (data := client.recv(4096)) and len(request) < 65536:
-                    request += data
-                client.sendall(_answer_page(request, pages))
-        except OSError:
-            continue
-
-
-def _answer_page(request: bytes, pages: dict[str, str]) -> bytes:
-    method, _, rest = request.partition(b" ")
-    path = rest.partition(b" ")[0].partition(b"?")[0].decode("utf-8", "replace")
-    if method not in (b"GET", b"HEAD"):
-        status, body = "501 Not Implemented", b"not implemented\n"
-    elif path in pages:
-        status, body = "200 OK", pages[path].encode()
-    else:
-        status, body = "404 Not Found", b"not found\n"
-    kind = {"json": "application/json", "html": "text/html; charset=utf-8"}.get(path.rpartition(".")[2], "text/plain")
-    head = f"HTTP/1.0 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    return head.encode() + (b"" if method == b"HEAD" else body)
+        Raises:
+            ValueError: it took longer than `timeout_s`, or raised; says which.
+        """
+        read, write = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                answer = {"value": work()}
+            except Exception as error:
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            with os.fdopen(write, "wb") as file:
+                file.write(json.dumps(answer).encode())
+            os._exit(0)
+        os.close(write)
+        os.set_blocking(read, False)
+        said = Capture(1 << 26)
+        stopped = self.wait(pid, time.monotonic() + timeout_s, {read: said})
+        if stopped:
+            os.kill(pid, signal.SIGKILL)
+            os.close(read)
+            raise ValueError(f"not decided within {timeout_s:g} s")
+        self.drain({read: said})
+        os.close(read)
+        answer = json.loads(bytes(said.head) or b'{"error": "the judge died"}')
+        if "error" in answer:
+            raise ValueError(answer["error"])
+        return answer["value"]

@@ -2,7 +2,7 @@
 
 A record has one question turn and its verdict, or two more turns that ask for and give the right answer; then the
 last answer is judged in its context, and the verdict before it too. Knows the questions of `binary` and
-`sequence_predict`.
+`sequence_predict`, and those of `math_mc` that stand without their options.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from frontier_core.profiles import undress
 from frontier_core.records import Record
 from validators.base import ACCEPTED, Verdict, reject
-from validators.skills import binary, sequence_predict
+from validators.skills import binary, math_mc, sequence_predict
 from validators.skills.dialogue import (
     Dialogue,
     PromptError,
@@ -74,7 +74,10 @@ def solve(question: str) -> str:
     """Gives the answer to a quoted question of another skill, or raises PromptError when none knows it."""
     if question.startswith("What comes next?"):
         return sequence_predict.solve(question)
-    return binary.solve(question)
+    try:
+        return binary.solve(question)
+    except PromptError:
+        return str(math_mc.value_of(question))  # a whole number, or nothing that a proposal is written like
 
 
 def _judge_word(expected: str, answer: str, pointer: str) -> Verdict:

@@ -1,7 +1,8 @@
-"""Judges SYLLO answers: looks each clue up, spells the words with the tiles of the bank, and counts the tiles again.
+"""Judges SYLLO answers: finds the words the clues stand for among those the bank spells, and counts the tiles again.
 
-The puzzle itself is judged too: every clue known, its slots fit its word, the words use the bank up, and no other
-word of the lexicon can be spelled with the tiles. Puzzles over other lexicons are refused, not guessed at.
+The puzzle itself is judged too: it must have exactly one solution. The solver here tries out which spelled word goes to
+which clue; a puzzle whose bank spells a further word of the lexicon, or a word in two ways, is refused as well.
+Puzzles over other lexicons are refused, not guessed at.
 """
 
 from __future__ import annotations
@@ -9,23 +10,27 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from frontier_core.records import Record
 from validators.base import ACCEPTED, Verdict, reject
 from validators.skills.dialogue import PromptError, only_question, read_dialogue, refuse_prompt, shown
-from validators.skills.lexicon import Entry, entries_by_clue, load_lexicon
+from validators.skills.lexicon import Entry, entries_by_anchor, entries_by_clue
 
 _CLUE = re.compile(r"([1-9][0-9]?)\. (.+?)((?: ___)+)")
 _BANK = re.compile(r"Tiles: (.+)")
-_RULE = "Use every tile exactly once."
+_ALL = "Use every tile exactly once."
+_SOME = re.compile(r"Use a tile at most once; ([1-9][0-9]?) tiles are red herrings and stay unused\.")
 
 
 class Puzzle(NamedTuple):
-    """What a prompt poses: the words its clues stand for, in order, and its tiles in bank order."""
+    """What a prompt poses: the words its clues stand for, in order, its tiles in bank order, and those of no word."""
 
     words: tuple[Entry, ...]
     bank: tuple[str, ...]
+    herrings: tuple[str, ...] = ()
 
 
 class _BadAnswer(Exception):
@@ -50,7 +55,7 @@ def verify(record: Record, answer: str) -> Verdict:
     try:
         document = _parse(answer)
         _check_solutions(document["solutions"], puzzle.words)
-        _check_inventory(document["inventory_check"], puzzle.bank)
+        _check_inventory(document["inventory_check"], puzzle)
     except _BadAnswer as error:
         return reject(error.code, str(error), pointer=dialogue.answer_pointer)
     return ACCEPTED
@@ -60,36 +65,89 @@ def read_puzzle(prompt: str) -> Puzzle:
     """Gives the words and tiles a prompt poses.
 
     Raises:
-        PromptError: the prompt has another form, a clue is unknown, the bank is not the words' tiles, or another word
-            can be spelled with it.
+        PromptError: the prompt has another form; a clue is unknown (`unknown_clue`); the bank does not hold the tiles
+            of the words and as many others as it says (`wrong_bank`); there is more than one solution
+            (`ambiguous_prompt`).
     """
     lines = prompt.strip().split("\n")
     clues = [match for match in map(_CLUE.fullmatch, lines) if match]
     banks = [match for match in map(_BANK.fullmatch, lines) if match]
-    if not clues or len(banks) != 1 or _RULE not in lines:
+    rules = [line for line in lines if line == _ALL or _SOME.fullmatch(line)]
+    if not clues or len(banks) != 1 or len(rules) != 1:
         raise PromptError("not a SYLLO puzzle: needs numbered clues, the rule and one line of tiles")
     if [int(match[1]) for match in clues] != list(range(1, len(clues) + 1)):
         raise PromptError("the clues are not numbered 1, 2, 3, ...")
-    words: list[Entry] = []
-    for match in clues:
-        entry = entries_by_clue().get(match[2])
-        if entry is None:
-            raise PromptError(f"clue {match[1]} is not in the lexicon: {shown(match[2])}", "unknown_clue")
-        if match[3].count("___") != len(entry.syllables):
-            raise PromptError(f"clue {match[1]} has the wrong number of slots", "unknown_clue")
-        words.append(entry)
-    if len({entry.word for entry in words}) != len(words):
+    if len({match[2] for match in clues}) != len(clues):
         raise PromptError("a clue comes twice")
     bank = tuple(banks[0][1].split(" | "))
     tiles = Counter(bank)
-    if tiles != Counter(tile for entry in words for tile in entry.syllables):
-        raise PromptError("the bank does not hold exactly the tiles of the words", "wrong_bank")
-    for entry in load_lexicon():
-        if not all(tile in tiles for tile in entry.syllables) or entry in words:
-            continue
-        if not Counter(entry.syllables) - tiles:
+    spelled = list(_spelled(tiles))
+    words = _solve([_candidates(match, spelled) for match in clues], tiles)
+    for entry in spelled:
+        if entry not in words:
             raise PromptError(f"the tiles spell {entry.word} too", "ambiguous_prompt")
-    return Puzzle(tuple(words), bank)
+        if _ways(entry.word, len(entry.syllables), tiles) != 1:
+            raise PromptError(f"the tiles spell {entry.word} in two ways", "ambiguous_prompt")
+    left = tiles - Counter(tile for entry in words for tile in entry.syllables)
+    declared = _SOME.fullmatch(rules[0])
+    if left.total() != (int(declared[1]) if declared else 0):
+        raise PromptError(f"{left.total()} tiles belong to no word, which is not what the rule says", "wrong_bank")
+    return Puzzle(words, bank, tuple(left.elements()))
+
+
+def _spelled(tiles: Counter[str]) -> Iterator[Entry]:
+    """Yields the words of the lexicon that the tiles spell."""
+    anchored = entries_by_anchor()
+    for tile in tiles:
+        for entry in anchored.get(tile, ()):
+            if Counter(entry.syllables) <= tiles:
+                yield entry
+
+
+def _candidates(clue: re.Match[str], spelled: Sequence[Entry]) -> list[Entry]:
+    """Gives the spelled words that a clue can stand for."""
+    admitted = entries_by_clue().get(clue[2])
+    if admitted is None:
+        raise PromptError(f"clue {clue[1]} is not in the lexicon: {shown(clue[2])}", "unknown_clue")
+    slots = clue[3].count("___")
+    if not any(len(entry.syllables) == slots for entry in admitted):
+        raise PromptError(f"clue {clue[1]} has the wrong number of slots", "unknown_clue")
+    return [entry for entry in admitted if entry in spelled and len(entry.syllables) == slots]
+
+
+def _solve(candidates: Sequence[Sequence[Entry]], tiles: Counter[str]) -> tuple[Entry, ...]:
+    """Gives the one way to give each clue a word of its own within the tiles.
+
+    Raises:
+        PromptError: there is none (`wrong_bank`), or a second one (`ambiguous_prompt`).
+    """
+    found = list(islice(_assignments(candidates, tiles, ()), 2))
+    if not found:
+        raise PromptError("the bank does not hold the tiles of the words", "wrong_bank")
+    if len(found) > 1:
+        raise PromptError("the clues and the bank admit two solutions", "ambiguous_prompt")
+    return found[0]
+
+
+def _assignments(
+    candidates: Sequence[Sequence[Entry]], tiles: Counter[str], words: tuple[Entry, ...]
+) -> Iterator[tuple[Entry, ...]]:
+    if len(words) == len(candidates):
+        yield words
+        return
+    for entry in candidates[len(words)]:
+        need = Counter(entry.syllables)
+        if entry not in words and need <= tiles:
+            yield from _assignments(candidates, tiles - need, (*words, entry))
+
+
+def _ways(word: str, parts: int, tiles: Counter[str]) -> int:
+    """Counts the ways to put a word together from so many tiles."""
+    if not word or not parts:
+        return int(not word and not parts)
+    return sum(
+        _ways(word[len(tile) :], parts - 1, tiles - Counter([tile])) for tile in tiles if tile and word.startswith(tile)
+    )
 
 
 def _parse(answer: str) -> dict[str, Any]:
@@ -140,15 +198,18 @@ def _check_solutions(solutions: list[Any], words: tuple[Entry, ...]) -> None:
             raise _BadAnswer("wrong_tiles", f"solution {number}: expected tiles {expected}, got {got}")
 
 
-def _check_inventory(inventory: dict[str, Any], bank: tuple[str, ...]) -> None:
+def _check_inventory(inventory: dict[str, Any], puzzle: Puzzle) -> None:
     kinds = {"total_tiles": int, "usage": dict, "used": dict, "unused_tiles": list, "status": str}
     _require_keys(inventory, "inventory_check", kinds)
-    counts = dict(Counter(bank))
-    for key, expected in (("total_tiles", len(bank)), ("unused_tiles", []), ("status", "ok")):
+    if all(isinstance(tile, str) for tile in inventory["unused_tiles"]):
+        inventory = {**inventory, "unused_tiles": sorted(inventory["unused_tiles"])}  # their order says nothing
+    wanted = {"total_tiles": len(puzzle.bank), "unused_tiles": sorted(puzzle.herrings), "status": "ok"}
+    for key, expected in wanted.items():
         if inventory[key] != expected:
             message = f"{key}: expected {expected}, got {shown(str(inventory[key]))}"
             raise _BadAnswer("wrong_inventory", message)
-    for key in ("usage", "used"):
+    used = Counter(tile for entry in puzzle.words for tile in entry.syllables)
+    for key, counts in (("usage", Counter(puzzle.bank)), ("used", used)):
         got = inventory[key]
         for tile in [*counts, *got]:
             if type(got.get(tile)) is not int or got[tile] != counts.get(tile, 0):

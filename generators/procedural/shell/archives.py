@@ -134,9 +134,8 @@ def list_members(rng: Random) -> Task:
     """The paths in an archive, sorted."""
     folder, (name, a, b, c) = rng.choice(FOLDERS), stems(rng, 4)
     ext, other = rng.sample(EXTENSIONS, 2)
-    members = fill(
-        rng, [f"{folder}/{a}.{ext}", f"{folder}/{b}/{c}.{ext}", f"{folder}/{c}.{other}", f"{folder}/{ext}/{c}"]
-    )
+    decoys = [f"{c}.{other}", f"{ext}/{c}", f"{b}/{a}{ext}", f"{b}.{ext}.{other}"]
+    members = fill(rng, [f"{folder}/{name}" for name in (f"{a}.{ext}", f"{b}/{c}.{ext}", *decoys)])
     wanted = sorted(path for path in members if path.endswith(f".{ext}"))
     archive = f"{name}.tar.gz"
     instruction = say(

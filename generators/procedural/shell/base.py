@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from frontier_core.errors import UsageError
 from frontier_core.records import Record
@@ -65,6 +65,8 @@ class Task:
     safety_tags: tuple[str, ...] = ()
 
 
+Row = TypeVar("Row", bound=tuple[Any, ...])
+
 Template = Callable[[Random], Task]
 """Draws the parameters of one kind of task; its function name is the record's `scenario`."""
 
@@ -111,6 +113,25 @@ def prose(rng: Random, count: int = 2) -> str:
 def fill(rng: Random, paths: Iterable[str]) -> Tree:
     """Gives a tree with filler in each of `paths`; contents differ from file to file."""
     return {path: f"{number} {prose(rng, 1)}" for number, path in enumerate(paths, 1)}
+
+
+def bracketed(rows: Sequence[Row], values: Sequence[object], column: int) -> list[Row]:
+    """Gives the rows, some of them changed so that each of some values stands in a column.
+
+    A bound is pinned down by a row on it and one on either side: a plan with any other bound gives another result.
+
+    Args:
+        rows: tuples of equal length, more than there are values.
+        values: what must stand in the column.
+        column: its place, from 0.
+    """
+    changed: list[Any] = list(rows)
+    free = (place for place, row in enumerate(rows) if row[column] not in values)
+    for value in values:
+        if all(row[column] != value for row in rows):
+            place = next(free)
+            changed[place] = (*rows[place][:column], value, *rows[place][column + 1 :])
+    return changed
 
 
 def tools_of(commands: Iterable[str]) -> tuple[str, ...]:
@@ -198,7 +219,7 @@ class ShellGenerator:
     Implements generators.base.Generator. The template is drawn first, uniformly among its level's, then its parameters.
     """
 
-    generator_version = "1.0.0"
+    generator_version = "1.1.0"
     levels: tuple[int, ...] = (1, 2, 3)
 
     def __init__(

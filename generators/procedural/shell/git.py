@@ -402,9 +402,12 @@ def revert_latest(rng: Random) -> Task:
 def who_added_line(rng: Random) -> Task:
     """The subject of the commit that brought a word into a file, saved outside the repository."""
     repo, (name, report) = rng.choice(REPOS), stems(rng, 2)
-    messages, words = _messages(rng, 4), rng.sample(ITEMS, 4)
-    steps = [_commit({f"{name}.txt": lines(words[: number + 1])}, messages[number]) for number in range(4)]
+    messages, words = _messages(rng, 6), rng.sample(ITEMS, 4)
     wanted = rng.randint(1, 2)
+    states = [words[: number + 1] for number in range(4)]
+    # The word goes and comes back: only the first of the commits that touch it is the one.
+    states += [[word for word in words if word != words[wanted]], words]
+    steps = [_commit({f"{name}.txt": lines(state)}, message) for state, message in zip(states, messages, strict=True)]
     instruction = say(
         rng,
         f"Find the commit in {repo} that first added {words[wanted]} "

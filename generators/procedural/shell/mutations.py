@@ -22,6 +22,7 @@ KINDS = (
     "swapped_arguments",
     "swallowed_failure",
     "off_by_one",
+    "wrong_bound",
     "missing_last_step",
     "wrong_pattern",
     "inverted_test",
@@ -112,6 +113,10 @@ def _shift(by: int) -> Callable[[Match], str]:
     return spoil
 
 
+def _stays_positive(by: int) -> Callable[[Record, Match], bool]:
+    return lambda _, match: int(match["n"]) + by > 0
+
+
 def _swap(match: Match) -> str:
     """Exchanges the groups `a` and `b`."""
     middle = match.string[match.end("a") : match.start("b")]
@@ -161,6 +166,10 @@ _DROPS = (
     r"(?P<flag> -print0)",
 )
 
+_BOUNDS = (r"\$\d >= ", r"\$\d(?: \+ 0)? > ", r"-size \+")
+_NEAR = (-20, -10, -1, 1, 10, 20)
+"""How far off a bound may be and must still be noticed: every fixture has rows on it and on both sides."""
+
 REWRITES = (
     *(_rewrite("dropped_flag", pattern, _cut("flag")) for pattern in _DROPS),
     _rewrite(
@@ -178,18 +187,22 @@ REWRITES = (
     _rewrite("off_by_one", r"(?:head|tail) -n (?P<n>[2-9]|\d\d+)\b", _shift(1)),
     _rewrite("off_by_one", r"\bcut -d\S+ -f(?P<n>\d)", _shift(1)),
     _rewrite("off_by_one", r"\{print \$(?P<n>\d)\}", _shift(1)),
-    _rewrite("off_by_one", r"\$\d >= (?P<n>\d+)(?![\d.])", _shift(1)),
-    _rewrite("off_by_one", r"\$\d(?: \+ 0)? > (?P<n>\d+)(?![\d.])", _shift(-1)),
+    *(
+        _rewrite("wrong_bound", rf"{bound}(?P<n>\d+)(?![\d.])", _shift(by), _stays_positive(by))
+        for bound in _BOUNDS
+        for by in _NEAR
+    ),
+    _rewrite("off_by_one", r"\bNR > (?P<n>1)\b", _shift(1)),
     _rewrite("off_by_one", r"\$\d == (?P<n>\d+)", _shift(1)),
     _rewrite("off_by_one", r"\bNR == (?P<n>1)\b", _shift(1)),
-    _rewrite("off_by_one", r"-size \+(?P<n>\d+)c", _shift(-1)),
     _rewrite("off_by_one", r"'\d+,(?P<n>\d+)p'", _shift(1)),
     _rewrite("off_by_one", r"'(?P<n>\d+),\d+p'", _shift(-1)),
     _rewrite("off_by_one", r"HEAD~(?P<n>\d)", _shift(-1)),
     _rewrite("off_by_one", r"-newermt \d+-\d+-(?P<n>\d+)", _shift(1)),
     _rewrite("off_by_one", r"<= \"\d+-\d+-(?P<n>\d+)\"", _shift(-1)),
     _rewrite("off_by_one", r"\.\.(?P<n>\d+)\}", _shift(1)),
-    _rewrite("off_by_one", r"^(?:\{ printf|if \(:).*/dev/tcp/127\.0\.0\.1/(?P<n>\d+)", _shift(1), _is_served),
+    _rewrite("off_by_one", r"^\{ printf.*/dev/tcp/127\.0\.0\.1/(?P<n>\d+)", _shift(1), _is_served),
+    _rewrite("off_by_one", r"^for p in(?: \d+)* (?P<n>\d+)(?=[ ;])", _shift(1), _is_served),
     _rewrite("off_by_one", r"(?:chmod|mkdir -m) (?P<n>\d+)", _shift(1)),
     _rewrite("off_by_one", r"\bnice -n (?P<n>\d)", _shift(-1)),
     _rewrite("off_by_one", r"^echo '(?P<n>\d+) \d+ \* \* \*", _shift(1)),
@@ -207,6 +220,11 @@ REWRITES = (
     ),
     _rewrite("wrong_pattern", r"/ [\w\\/.-]+(?P<cut>\$)/", _cut("cut")),
     _rewrite("wrong_pattern", r"grep ' \w+(?P<cut>\$)'", _cut("cut")),
+    _rewrite("wrong_pattern", r"grep '(?P<cut>\\\.)\w+\$'", _cut("cut")),
+    _rewrite("wrong_pattern", r"grep '\\\.\w+(?P<cut>\$)'", _cut("cut")),
+    _rewrite("wrong_name", r"\bbranch -q -d \S+", _put(r"\g<0>-2")),
+    _rewrite("wrong_name", r"\btag v[\d.]+", _put(r"\g<0>1")),
+    _rewrite("wrong_name", r"(?<=--count )\S+", _put("main")),
     _rewrite("wrong_pattern", r"'s/(?P<cut>\^)(?:OnCalendar|Persistent)", _cut("cut")),
     _rewrite("wrong_pattern", r"/(?P<cut>\^)#/d", _cut("cut")),
     _rewrite("wrong_pattern", r"'(?P<cut>\^)10\\", _cut("cut")),

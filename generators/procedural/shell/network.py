@@ -6,6 +6,7 @@ nothing outside the sandbox can be reached.
 
 from __future__ import annotations
 
+from itertools import product
 from random import Random
 
 from frontier_core.records import Record
@@ -72,18 +73,21 @@ def _fetch(port: int, page: str) -> str:
 
 
 def probe_port(rng: Random) -> Task:
-    """Whether one port of this machine accepts connections, in one word."""
-    port, other = _ports(rng, 2)
-    is_open, path = rng.random() < 0.5, f"{rng.choice(FOLDERS)}_{stem(rng)}.txt"
+    """Whether three ports of this machine accept connections, a word each."""
+    ports, path = _ports(rng, 3), f"{rng.choice(FOLDERS)}_{stem(rng)}.txt"
+    # Never all alike: no one word, printed without looking, is right.
+    is_open = rng.choice([state for state in product((True, False), repeat=3) if len(set(state)) == 2])
     yes, no = rng.choice((("open", "closed"), ("up", "down"), ("yes", "no")))
+    a, b, c = ports
     instruction = say(
         rng,
-        f"Check whether port {port} on 127.0.0.1 accepts connections and write {yes} or {no} to {path}.",
-        f"Is anything listening on local port {port}? Put {yes} or {no} into {path}.",
+        f"Check whether ports {a}, {b} and {c} on 127.0.0.1 accept connections: {yes} or {no} for each, in {path}.",
+        f"Is anything listening on local ports {a}, {b}, {c}? Put {yes} or {no} for each into {path}, a line each.",
     )
-    command = f"if (: < /dev/tcp/127.0.0.1/{port}) 2> /dev/null; then echo {yes}; else echo {no}; fi > {path}"
-    fixture = _services(port if is_open else other)
-    return task(instruction, [command], {}, {path: f"{yes if is_open else no}\n"}, fixture=fixture)
+    probe = f"if (: < /dev/tcp/127.0.0.1/$p) 2> /dev/null; then echo {yes}; else echo {no}; fi"
+    command = f"for p in {a} {b} {c}; do {probe}; done > {path}"
+    fixture = _services(*(port for port, is_up in zip(ports, is_open, strict=True) if is_up))
+    return task(instruction, [command], {}, {path: lines(yes if up else no for up in is_open)}, fixture=fixture)
 
 
 def look_up_host(rng: Random) -> Task:
@@ -132,6 +136,9 @@ def count_status(rng: Random) -> Task:
         f"Count the responses with status {status} (field 9) in the web log {path}; only the number.",
     )
     count = sum(1 for row in rows if row[2] == status)
+    while any(sum(1 for row in rows if row[2] == other) == count for other in STATUSES if other != status):
+        rows.append((addresses[2], "/more", status, 4321))  # no other status comes as often
+        count += 1
     return task(instruction, [f"awk '$9 == {status}' {path} | wc -l"], {path: _access_log(rows)}, stdout=f"{count}\n")
 
 
@@ -174,9 +181,10 @@ def fetch_page(rng: Random) -> Task:
 
 def scan_ports(rng: Random) -> Task:
     """Which ports of a range are open."""
-    low = rng.randrange(4000, 9900, 10)
+    low = rng.randrange(4010, 9900, 10)
     high = low + rng.randint(5, 9)
-    opened = sorted([*rng.sample(range(low, high + 1), 2), high + 1])
+    # Both ends are open, and so are their neighbours outside: any other range gives another list.
+    opened = sorted([low - 1, low, *rng.sample(range(low + 1, high), rng.randint(0, 3)), high, high + 1])
     path = f"{stem(rng)}.txt"
     instruction = say(
         rng,
@@ -186,7 +194,9 @@ def scan_ports(rng: Random) -> Task:
     command = (
         f"for p in {{{low}..{high}}}; do if (: < /dev/tcp/127.0.0.1/$p) 2> /dev/null; then echo $p; fi; done > {path}"
     )
-    return task(instruction, [command], {}, {path: lines(p for p in opened if p <= high)}, fixture=_services(*opened))
+    return task(
+        instruction, [command], {}, {path: lines(p for p in opened if low <= p <= high)}, fixture=_services(*opened)
+    )
 
 
 def busiest_client(rng: Random) -> Task:

@@ -9,7 +9,19 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from generators.procedural.shell.base import FOLDERS, ITEMS, WORDS, ShellGenerator, Task, lines, say, stem, stems, task
+from generators.procedural.shell.base import (
+    FOLDERS,
+    ITEMS,
+    WORDS,
+    ShellGenerator,
+    Task,
+    bracketed,
+    lines,
+    say,
+    stem,
+    stems,
+    task,
+)
 
 NAMES = (
     "worker",
@@ -141,6 +153,8 @@ def busy_processes(rng: Random) -> Task:
     """Process ids above a load in a captured table, lowest id first."""
     path, rows = f"{rng.choice(FOLDERS)}/{stem(rng)}.txt", _table(rng, rng.randint(6, 10))
     limit = sorted(row[2] for row in rows)[len(rows) // 2]
+    rows = bracketed(rows, [limit - 1, limit, limit + 1], 2)
+    rows.sort(key=lambda row: row[2] <= limit)  # a row that counts comes first: skipping it shows
     instruction = say(
         rng,
         f"From the process table {path} print the PIDs with CPU (column 3) above {limit}, lowest first.",

@@ -330,7 +330,9 @@ def due_reminders(rng: Random) -> Task:
     folder, (a, b) = rng.choice(FOLDERS), stems(rng, 2)
     year, month = rng.randint(2020, 2029), rng.randint(1, 12)
     days = sorted(rng.sample(range(2, 28), 6))
-    limit = f"{year}-{month:02}-{days[3]:02}"
+    last = days[3]
+    days = sorted({last - 1, last, last + 1, *days})  # a day on either side of the bound
+    limit = f"{year}-{month:02}-{last:02}"
     dated = [(f"{year}-{month:02}-{day:02}", rng.choice(WORDS)) for day in days] + [
         (f"{year - 1}-12-28", "report"),
         (f"{year + 1}-01-01", "plan"),

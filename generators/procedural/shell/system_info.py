@@ -13,6 +13,7 @@ from generators.procedural.shell.base import (
     WORDS,
     ShellGenerator,
     Task,
+    bracketed,
     lines,
     paths,
     prose,
@@ -161,6 +162,8 @@ def full_disks(rng: Random) -> Task:
     """Mount points above a usage; one of exactly that usage is not above it."""
     path, rows = f"{rng.choice(FOLDERS)}/{stem(rng)}.txt", _disks(rng, rng.randint(5, 8))
     limit = sorted(row[2] for row in rows)[len(rows) // 2]
+    rows = bracketed(rows, [limit - 1, limit, limit + 1], 2)
+    rows.sort(key=lambda row: row[2] <= limit)  # a row that counts comes first: skipping it shows
     instruction = say(
         rng,
         f"From the df listing {path} print the mount points that are more than {limit}% full, sorted.",
@@ -215,6 +218,7 @@ def regular_users(rng: Random) -> Task:
     """Accounts from a user id on, with their ids, lowest id first."""
     path, rows = f"{rng.choice(FOLDERS)}/{stem(rng)}.txt", _accounts(rng, 8)
     limit = sorted(number for _, number, _ in rows)[3]
+    rows = bracketed(rows, [limit - 1, limit, limit + 1], 1)
     instruction = say(
         rng,
         f"Print 'name id' for every account with a user id of {limit} "
@@ -290,9 +294,11 @@ def new_packages(rng: Random) -> Task:
 def load_peak(rng: Random) -> Task:
     """The time of the highest load in a captured series, and how many samples reach a limit."""
     path, count = f"{rng.choice(FOLDERS)}/{stem(rng)}.log", rng.randint(6, 12)
-    loads = [value / 100 for value in rng.sample(range(5, 900), count)]
+    hundredths = rng.sample(range(5, 900), count)
+    edge = sorted(hundredths)[count // 3]
+    loads = [row[0] / 100 for row in bracketed([(value,) for value in hundredths], [edge - 1, edge], 0)]
     times = [f"{hour:02}:{rng.randint(0, 59):02}" for hour in sorted(rng.sample(range(24), count))]
-    limit = sorted(loads)[count // 3]
+    limit = edge / 100
     peak = times[loads.index(max(loads))]
     instruction = say(
         rng,

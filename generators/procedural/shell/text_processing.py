@@ -13,6 +13,7 @@ from generators.procedural.shell.base import (
     ITEMS,
     ShellGenerator,
     Task,
+    bracketed,
     distinct,
     lines,
     paths,
@@ -263,6 +264,8 @@ def filter_and_rank(rng: Random) -> Task:
     source, target = paths(rng, "csv", "csv")
     rows = _table(rng, rng.randint(7, 12))
     limit = sorted(row[2] for row in rows)[len(rows) // 2]
+    rows = bracketed(rows, [limit - 1, limit, limit + 1], 2)
+    rows.sort(key=lambda row: row[2] < limit)  # a row that counts comes first: skipping it shows
     chosen = sorted((row for row in rows if row[2] >= limit), key=lambda row: -row[2])
     before = {source: _csv(rows)}
     after = before | {target: _csv(chosen)}

@@ -27,6 +27,16 @@ def asked(question):
         ("Write binary 0 in decimal.", "0"),
         ("What comes after 9?", "10"),
         ("What comes before 10?", "9"),
+        ("True or false: 17 + 5 = 22", "true"),
+        ("True or false: 17 - 5 = 22", "false"),
+        ("Fill in the blank: 17 + ___ = 22", "5"),
+        ("Fill in the blank: ___ - 17 = 5", "22"),
+        ("Fill in the blank: 22 - ___ = 17", "5"),
+        ("Find the wrong step: 1) 17 + 5 = 22 2) 22 - 4 = 16 3) 16 + 9 = 25", "2"),
+        ("Put <, > or = between 17 + 5 and 20 + 2.", "="),
+        ("Put <, > or = between 17 + 5 and 20 + 3.", "<"),
+        ("Put <, > or = between 17 + 5 and 20 + 1.", ">"),
+        ("Write the digits of 1024 backwards.", "4201"),
         ("What is 123456789012345678901234567890 + 1?", "123456789012345678901234567891"),
     ],
 )
@@ -112,3 +122,26 @@ def test_the_stored_answer_is_never_looked_at():
     record["metadata"] = {"answer": "13"}
     assert verify(record, "12").ok
     assert not verify(record, "13").ok
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "code"),
+    [
+        ("True or false: 17 + 5 = 22", "false", "wrong_answer"),
+        ("True or false: 17 + 5 = 22", "True", "not_a_choice"),
+        ("True or false: 17 + 5 = 22", "yes", "not_a_choice"),
+        ("Put <, > or = between 17 + 5 and 20 + 2.", "<", "wrong_answer"),
+        ("Put <, > or = between 17 + 5 and 20 + 2.", "==", "not_a_choice"),
+        ("Find the wrong step: 1) 17 + 5 = 22 2) 22 - 4 = 16 3) 16 + 9 = 25", "3", "wrong_answer"),
+        ("Find the wrong step: 1) 17 + 5 = 22 2) 22 - 4 = 16 3) 16 + 9 = 25", "step 2", "not_a_choice"),
+        ("Find the wrong step: 1) 17 + 5 = 22 2) 22 - 4 = 16 3) 16 + 9 = 26", "2", "ambiguous_prompt"),
+        ("Find the wrong step: 1) 17 + 5 = 22 2) 22 - 4 = 18 3) 18 + 9 = 27", "2", "ambiguous_prompt"),
+        ("Write the digits of 1024 backwards.", "04201", "not_a_number"),
+        ("Write the digits of 1020 backwards.", "201", "unparsable_prompt"),
+        ("Fill in the blank: 17 + 5 = 22", "5", "unparsable_prompt"),
+        ("Fill in the blank: ___ + ___ = 22", "5", "unparsable_prompt"),
+        ("Fill in the blank: 30 + ___ = 22", "5", "unparsable_prompt"),
+    ],
+)
+def test_auxiliary_tasks_are_held_to_their_form(question, answer, code):
+    assert verify(asked(question), answer).code == code

@@ -162,3 +162,49 @@ def test_tiles_that_spell_a_further_word_make_the_puzzle_ambiguous():
 def test_reading_a_puzzle_gives_its_words_in_order():
     assert [entry.word for entry in read_puzzle(PROMPT).words] == ["tiger", "banana", "lemon", "thunder"]
     assert set(read_puzzle(PROMPT).words) <= set(load_lexicon())
+
+
+HERRINGS = (
+    PROMPT.replace("Use every tile exactly once.", "Use a tile at most once; 2 tiles are red herrings and stay unused.")
+    .replace("Tiles: lem", "Tiles: zle | lem | nog")
+)  # fmt: skip
+
+
+def with_herrings(unused):
+    inventory = {**ANSWER[CHECK], "total_tiles": 11, "usage": {**TILES, "zle": 1, "nog": 1}, "unused_tiles": unused}
+    return json.dumps({**ANSWER, CHECK: inventory})
+
+
+def test_red_herrings_stay_unused_and_are_listed_in_any_order():
+    assert sorted(read_puzzle(HERRINGS).herrings) == ["nog", "zle"]
+    assert verify(asked(HERRINGS), with_herrings(["zle", "nog"])).ok
+    assert verify(asked(HERRINGS), with_herrings(["nog", "zle"])).ok
+
+
+@pytest.mark.parametrize(
+    "unused", [[], ["zle"], ["zle", "zle"], ["zle", "nog", "ti"], ["zle", "nog", "nog"], ["zle", 1]]
+)
+def test_other_lists_of_unused_tiles_are_refused(unused):
+    assert verify(asked(HERRINGS), with_herrings(unused)).code == "wrong_inventory"
+
+
+def test_the_rule_must_say_how_many_tiles_stay():
+    verdict = verify(asked(HERRINGS.replace("2 tiles", "3 tiles")), "{}")
+    assert (verdict.code, verdict.message) == (
+        "wrong_bank",
+        "2 tiles belong to no word, which is not what the rule says",
+    )
+
+
+def test_a_clue_that_admits_two_spelled_words_is_ambiguous():
+    prompt = "1. another word for lawyer ___ ___ ___\nUse every tile exactly once.\nTiles: at | tor | ney"
+    assert [entry.word for entry in read_puzzle(prompt).words] == ["attorney"]
+    prompt = prompt.replace("at | tor", "at | law | yer | tor")
+    assert verify(asked(prompt), "{}").code == "ambiguous_prompt"
+
+
+def test_a_word_that_tiles_spell_in_two_ways_is_ambiguous():
+    prompt = "1. big cat with stripes ___ ___\nUse a tile at most once; 2 tiles are red herrings and stay unused."
+    assert read_puzzle(f"{prompt}\nTiles: ti | ger | zle | nog").herrings == ("zle", "nog")
+    verdict = verify(asked(f"{prompt}\nTiles: ti | ger | tig | er"), "{}")
+    assert (verdict.code, verdict.message) == ("ambiguous_prompt", "the tiles spell tiger in two ways")

@@ -1,0 +1,264 @@
+"""Asking a teacher at concurrency 64: our whole path from stdin to stdout, beside a bare loop, an SDK and peers.
+
+    python benchmarks/teacher.py [--quick] [--json] [--num N] [--peers FOLDER]
+
+A server on loopback (a process of its own) answers after 50 ms with about 200 tokens, so that 64 requests in flight can
+do 1,280 requests/s. Each contender is a child process that asks N questions; its CPU is that of the whole process.
+`share_of_limit` is measured by the server from the first to the last answer, `share_with_start` includes start-up;
+`ratios` compare CPU after start-up.
+
+    ours     frontier synth teach: JSONL from a pipe, template, journal, JSON and schema check, record, ordered JSONL
+    bare     aiohttp and orjson, nothing else        openai   the provider's own SDK, AsyncOpenAI
+    peers    curator, where FOLDER/curator/bin/python has bespokelabs-curator
+
+Goals: share_of_limit >= 0.85, cpu_s_per_1000 <= 0.40. Both need an idle machine; the bare loop beside us tells
+what this machine gives at the moment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+SERVER = ROOT / "tests" / "fakes" / "llm_server.py"
+CONCURRENCY, LATENCY_S = 64, 0.05
+LIMIT = CONCURRENCY / LATENCY_S
+# As an installed program runs: its byte code is kept.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+ENVIRONMENT["PYTHONPATH"] = str(ROOT)
+FEW = 100
+"""Questions of the run that tells what start-up costs."""
+GOALS = {"share_of_limit": 0.85, "cpu_s_per_1000": 0.40}
+
+TEMPLATE = """
+name: bench
+skill: chat
+reply_tokens: 200
+schema:
+  type: object
+  required: [reply]
+  properties: {reply: {type: string}}
+system: You answer in one JSON object.
+user: "Question {{ number }}: {{ question }}"
+turns:
+  - {role: user, content: "{{ question }}"}
+  - {role: assistant, content: "{{ answer.reply }}"}
+"""
+
+BARE = """
+import asyncio, sys, aiohttp, orjson
+async def main(url):
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        async def work():
+            for line in sys.stdin.buffer:
+                task = orjson.loads(line)
+                body = {"model": "m", "messages": [{"role": "user", "content": task["question"]}]}
+                async with session.post(url + "/v1/chat/completions", data=orjson.dumps(body)) as answer:
+                    text = orjson.loads(await answer.read())["choices"][0]["message"]["content"]
+                    sys.stdout.buffer.write(orjson.dumps({"reply": text}) + b"\\n")
+        await asyncio.gather(*(work() for _ in range(64)))
+asyncio.run(main(sys.argv[1]))
+"""
+
+OPENAI = """
+import asyncio, json, sys
+from openai import AsyncOpenAI
+async def main(url):
+    async with AsyncOpenAI(base_url=url + "/v1", api_key="none") as client:
+        async def work():
+            for line in sys.stdin:
+                turns = [{"role": "user", "content": json.loads(line)["question"]}]
+                done = await client.chat.completions.create(model="m", messages=turns)
+                print(json.dumps({"reply": done.choices[0].message.content}))
+        await asyncio.gather(*(work() for _ in range(64)))
+asyncio.run(main(sys.argv[1]))
+"""
+
+CURATOR = """
+import json, os, sys, tempfile
+os.environ |= {"OPENAI_API_KEY": "none", "CURATOR_CACHE_DIR": tempfile.mkdtemp(), "TELEMETRY_ENABLED": "0",
+               "CURATOR_DISABLE_RICH_DISPLAY": "1", "HF_DATASETS_OFFLINE": "1"}
+import tiktoken
+class Words:  # the real one downloads its vocabulary; this is cheaper, which favours the peer
+    def encode(self, text, **_): return text.split()
+tiktoken.get_encoding = tiktoken.encoding_for_model = lambda *_, **__: Words()
+from bespokelabs import curator
+class Ask(curator.LLM):
+    def prompt(self, row): return row["question"]
+    def parse(self, row, response): return [{"reply": response}]
+limits = {"max_requests_per_minute": 10**7, "max_tokens_per_minute": 10**10, "max_concurrent_requests": 64}
+ask = Ask(model_name="m", backend="openai", backend_params={"base_url": sys.argv[1] + "/v1", **limits})
+for row in ask([json.loads(line) for line in sys.stdin]).dataset:
+    print(json.dumps(row))
+"""
+
+
+def start_server() -> tuple[subprocess.Popen[str], str]:
+    """Starts the server and gives it with its address."""
+    command = [sys.executable, str(SERVER), "--latency", str(LATENCY_S)]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    return server, server.stdout.readline().strip()
+
+
+def answered(url: str) -> list[float]:
+    """Gives when the server answered, one time a request, on its own clock."""
+    with urllib.request.urlopen(f"{url}/stats") as page:
+        times: list[float] = json.loads(page.read())["answered_at"]
+        return times
+
+
+def measure(command: list[str], questions: bytes, url: str, folder: Path) -> dict[str, Any]:
+    """Runs one contender over the questions; raises when it does not answer them all."""
+    num = questions.count(b"\n")
+    before = len(answered(url))
+    cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.monotonic()
+    with (folder / "errors.txt").open("wb") as errors:
+        child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, cwd=folder,
+            env=ENVIRONMENT,
+        )  # fmt: skip
+        assert child.stdin is not None
+        assert child.stdout is not None
+        feeder = threading.Thread(target=_feed, args=(child.stdin, questions))
+        feeder.start()
+        lines = sum(1 for _ in child.stdout)
+        feeder.join()
+        child.wait()
+    wall_s = time.monotonic() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - cpu.ru_utime - cpu.ru_stime
+    if child.returncode or lines < num:
+        tail = (folder / "errors.txt").read_text(errors="replace")[-400:]
+        raise RuntimeError(f"exit {child.returncode}, {lines} of {num} lines: {tail}")
+    times = answered(url)[before:]
+    return {
+        "share_of_limit": num / (times[-1] - times[0] + LATENCY_S) / LIMIT,
+        "share_with_start": num / wall_s / LIMIT,
+        "cpu_s_per_1000": cpu_s / num * 1000,
+        "requests_per_s": num / (times[-1] - times[0] + LATENCY_S),
+        "cpu_s": cpu_s,
+        "num": num,
+    }
+
+
+def measure_both(command: list[str], lines: list[dict[str, Any]], part: int, url: str, folder: Path) -> dict[str, Any]:
+    """Runs one contender over a few questions and over its part, so that start-up can be told from work."""
+    rows = []
+    for chosen in (lines[:FEW], lines[: max(len(lines) // part, 4 * FEW)]):
+        (folder / "journal.jsonl").unlink(missing_ok=True)
+        questions = "".join(json.dumps(line) + "\n" for line in chosen).encode()
+        rows.append(measure(command, questions, url, folder))
+    few, many = rows
+    marginal = (many["cpu_s"] - few["cpu_s"]) / (many["num"] - few["num"]) * 1000
+    return many | {"cpu_s_per_1000_after_start": marginal}
+
+
+def _feed(stream: Any, data: bytes) -> None:
+    with stream:
+        stream.write(data)
+
+
+def contenders(url: str, folder: Path, peers: str) -> dict[str, tuple[list[str], int]]:
+    """Gives each contender's command, and what share of N it is asked (1/this): the slow ones get fewer."""
+    (folder / "bench.yaml").write_text(TEMPLATE)
+    frontier = [sys.executable, "-m", "frontier_cli.main", "synth", "teach", "--template", "bench.yaml"]
+    frontier += ["--teacher", f"openai:m@{url}", "--concurrency", str(CONCURRENCY), "--journal", "journal.jsonl", "-q"]
+    found = {
+        "ours": (frontier, 1),
+        "bare": ([sys.executable, "-c", BARE, url], 1),
+        "openai": ([sys.executable, "-c", OPENAI, url], 8),
+    }
+    curator = Path(peers, "curator", "bin", "python") if peers else None
+    if curator and curator.exists():
+        found["curator"] = ([str(curator), "-c", CURATOR, url], 8)
+    return found
+
+
+def run(num: int, rounds: int, peers: str) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Gives the medians of each contender over interleaved rounds, and why some could not be measured."""
+    lines = [
+        {"skill": "chat", "number": n, "question": f"How do I sort file {n} by its third column?"} for n in range(num)
+    ]
+    server, url = start_server()
+    rows: dict[str, list[dict[str, Any]]] = {}
+    notes: dict[str, str] = {}
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            for _ in range(rounds):
+                for contender, (command, part) in contenders(url, folder, peers).items():
+                    try:
+                        found = measure_both(command, lines, part, url, folder)
+                        rows.setdefault(contender, []).append(found)
+                    except RuntimeError as error:
+                        notes[contender] = str(error)
+    finally:
+        server.terminate()
+        server.wait()
+    medians = {
+        contender: {key: statistics.median(row[key] for row in found) for key in found[0]}
+        for contender, found in rows.items()
+        if found
+    }
+    return medians, notes
+
+
+def main() -> None:
+    """Measures and prints a table, or one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one round, under 50 s")
+    parser.add_argument("--json", action="store_true", help="one line on standard output")
+    parser.add_argument("--num", type=int, default=8000)
+    parser.add_argument("--peers", default="", help="folder of virtual environments named after the peers")
+    options = parser.parse_args()
+    medians, notes = run(4000 if options.quick else options.num, 1 if options.quick else 3, options.peers)
+    ours = medians["ours"]
+    peers = {name: found for name, found in medians.items() if name not in ("ours", "bare", "openai")}
+    key = "cpu_s_per_1000_after_start"
+    cheapest = min(peers.values() or [medians["openai"]], key=lambda found: found[key])
+    result = {
+        "share_of_limit": round(ours["share_of_limit"], 3),
+        "cpu_s_per_1000": round(ours["cpu_s_per_1000"], 3),
+        "ratios": {
+            "client_cpu_best_peer": round(ours[key] / cheapest[key], 3),
+            "client_cpu_openai_sdk": round(ours[key] / medians["openai"][key], 3),
+            "client_cpu_bare_loop": round(ours[key] / medians["bare"][key], 2),
+            "share_of_bare_loop": round(ours["share_of_limit"] / medians["bare"]["share_of_limit"], 3),
+        },
+        "goals": GOALS,
+        "ok": ours["share_of_limit"] >= GOALS["share_of_limit"] and ours["cpu_s_per_1000"] <= GOALS["cpu_s_per_1000"],
+        "clients": {name: {key: round(value, 3) for key, value in found.items()} for name, found in medians.items()},
+        "not_measured": notes | ({} if peers else {"peers": "none; --peers FOLDER names virtual environments"}),
+        "load": os.getloadavg()[0],
+    }
+    if options.json:
+        print(json.dumps(result))
+        return
+    width = shutil.get_terminal_size().columns
+    for name, found in medians.items():
+        print(
+            f"{name:10}{found['requests_per_s']:7.0f}/s  share {found['share_of_limit']:.2f}  "
+            f"with start {found['share_with_start']:.2f}  {found['cpu_s_per_1000']:6.2f} CPU s per 1,000, "
+            f"{found[key]:.2f} after start"
+        )
+    for name, note in result["not_measured"].items():
+        print(f"{name}: {note}"[:width])
+
+
+if __name__ == "__main__":
+    main()
