@@ -16,6 +16,7 @@ CONFIG  ?= config/train.json
 NUM     ?= 2200
 EVAL    ?= 12
 SANDBOX ?= auto
+EXTRAS  ?= all,dev
 ASK     ?= Delete every .tmp file anywhere under docs; leave folders alone.
 
 READY    := $(VENV)/.ready
@@ -35,7 +36,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo "error: $(PYTHON) has no venv; hint: apt-get install python3-venv" >&2; exit 3; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --upgrade pip
-	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[all,dev]'
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	env -u PYTHONDONTWRITEBYTECODE $(VENV)/bin/python -m compileall -q frontier_core validators generators trainer curriculum frontier_ops frontier_cli
 	@touch $@
 
@@ -132,6 +133,9 @@ docs: $(READY)
 
 bench: $(READY)
 	$(VENV)/bin/python benchmarks/startup.py
+	$(VENV)/bin/python benchmarks/skills.py --quick
+	$(VENV)/bin/python benchmarks/teacher.py --quick
+	$(VENV)/bin/python benchmarks/sandbox.py --quick
 
 clean:
 	rm -rf $(OUT)
