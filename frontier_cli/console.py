@@ -7,6 +7,7 @@ corrupt a pipe. Also: the options every command shares (-q, -v, -vv, --color), s
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
@@ -19,6 +20,7 @@ from frontier_core.errors import UsageError
 
 COLORS = ("auto", "always", "never")
 PROGRESS_EVERY_S = 60.0
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _state: dict[str, Any] = {"verbosity": 1, "color": "auto", "stdout": None}
 
@@ -67,18 +69,26 @@ def has_color() -> bool:
     return "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb" and sys.stderr.isatty()
 
 
+def visible(text: str) -> str:
+    """Gives a text that does nothing to a terminal: control characters but newline and tab become \\xNN.
+
+    Messages quote what plans, models and files say, which can hold escape sequences.
+    """
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
 def note(message: str) -> None:
     """Says something on stderr, unless -q."""
     if verbosity() >= 1:
-        sys.stderr.write(f"{message}\n")
+        sys.stderr.write(f"{visible(message)}\n")
 
 
 def error(message: str, hint: str = "") -> None:
     """Says on stderr what went wrong, in one line, and what to do next in another."""
     label = "\x1b[31merror:\x1b[0m" if has_color() else "error:"
-    sys.stderr.write(f"{label} {' '.join(message.split())}\n")
+    sys.stderr.write(f"{label} {visible(' '.join(message.split()))}\n")
     if hint:
-        sys.stderr.write(f"hint: {hint}\n")
+        sys.stderr.write(f"hint: {visible(hint)}\n")
 
 
 def trace() -> None:

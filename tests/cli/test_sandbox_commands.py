@@ -103,3 +103,17 @@ def test_build_says_tag_digest_size_and_what_is_missing(run, monkeypatch):
     assert (asked["suite"], asked["extra"], asked["output"]) == ("", ["a", "b", "c"], "x.tar")
     assert json.loads(run("sandbox build --json").out)["digest"] == "0123abcd"
     assert asked["suite"] is None
+
+
+@pytest.mark.usefixtures("native")
+def test_what_a_plan_says_does_nothing_to_the_terminal(run):
+    plan = {
+        "instruction": "x",
+        "output": [{"command": "true"}],
+        "expect": {"checks": [{"command": "printf '\\033]0;mine\\a\\033[2J' >&2; exit 2"}]},
+        "metadata": {"skill": "shell"},
+    }
+    done = run("synth verify --sandbox native-ns --rejects /dev/null", stdin=json.dumps(plan))
+    assert done.code == 1
+    assert "\\x1b]0;mine\\x07\\x1b[2J [check_failed]" in done.err
+    assert "\x1b" not in done.err

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from frontier_core.errors import EnvironmentMissing
+from validators.plan_lint import lint
 from validators.sandbox.backend import open_sandbox
 from validators.sandbox.contract import MIB, Limits, Outcome, Sandbox
 
@@ -178,7 +179,7 @@ ATTACKS: dict[str, tuple[str | list[str], set[str]]] = {
     "fork_bomb_in_background": ("(:(){ :|:& };:) & exit 0", OK | LATE),
     "fork_churn": ("while :; do (:) & wait; done", LATE),
     "memory_hog": ("tail /dev/zero", OOM),
-    "memory_of_many": ("for i in 1 2 3 4; do (head -c 60m /dev/zero; sleep 9) | tail & done; wait; exit 7", OOM),
+    "memory_of_many": ("for i in 1 2 3 4; do (head -c 60m /dev/zero; sleep 2) | tail & done; wait; exit 7", OOM),
     "memory_of_small_ones": (SMALL_AND_NO_FIRST_VICTIMS, OOM),
     "memory_in_a_child_of_exit_0": ("tail /dev/zero; exit 0", OK | OOM),
     "memory_and_disk_together": ("head -c 15m /dev/zero > f; head -c 15m /dev/zero > /tmp/f; tail /dev/zero", OOM | DISK),
@@ -220,6 +221,8 @@ ATTACKS: dict[str, tuple[str | list[str], set[str]]] = {
     "endless_errors": ("yes >&2", FLOOD),
     "output_from_many": ("for i in $(seq 30); do yes $i & done; wait", FLOOD),
     "nothing_but_nuls": ("head -c 250000 /dev/zero; head -c 250000 /dev/zero >&2", OK),
+    "errors_slow_to_read": ("head -c 250000 /dev/zero | tr '\\0' x >&2; exit 1", NO),
+    "errors_full_of_paths": ("yes ' /x: Permission denie' | head -c 250000 | tr -d '\\n' >&2; exit 1", NO),
     "pipe_made_large": (python("import fcntl\nfcntl.fcntl(1, 1031, 1 << 20)\nos.write(1, bytes(1 << 20))"), FLOOD | OK),
     "huge_environment_from_step_to_step": (["export BIG=$(head -c 100000 /dev/zero | tr '\\0' x)", *["true"] * 15], OK),
     "environment_too_large_to_start": (["export BIG=$(head -c 999999 /dev/zero | tr '\\0' x)", "true"], OK | NO | FLOOD),
@@ -330,6 +333,31 @@ def test_undecodable_output_and_names_become_escapes(sandbox: Sandbox) -> None:
 def test_closed_folder_is_looked_into_and_reported_as_it_was(sandbox: Sandbox) -> None:
     outcome = run(sandbox, "mkdir d; echo hidden > d/f; chmod 000 d/f d")
     assert [(c["path"], c["mode"], c["size"]) for c in outcome.changes] == [("d", "0000", 0), ("d/f", "0000", 7)]
+
+
+SLOW_TO_READ = (
+    "<<a ",
+    "<<a\n",
+    "\n",
+    "trap ",
+    "trap exit 0 ",
+    "'",
+    '"',
+    "\\",
+    "$(",
+    "; ",
+    "|| ",
+    "set +",
+    " /x: Permission denie",
+)
+
+
+@pytest.mark.parametrize("word", SLOW_TO_READ)
+def test_text_of_a_plan_is_read_in_little_time(word: str) -> None:
+    text = word * (200_000 // len(word))
+    began = time.process_time()
+    lint([text])
+    assert time.process_time() - began < 5
 
 
 # A check runs in a clean shell: nothing the plan exported, configured or put in its way decides what it says.
