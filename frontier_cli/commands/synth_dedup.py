@@ -44,5 +44,8 @@ def command(
             by="prompt" if by == "prompt" else "record",
             on_progress=progress.update,
         )
-    console.note(f"kept {result.num_out} of {result.num_in}, dropped {result.tally.rejects['near_duplicate']}")
-    return 0 if result.num_rejected == result.tally.rejects["near_duplicate"] else 1
+    dropped = result.tally.rejects["near_duplicate"]
+    unreadable = result.num_rejected - dropped
+    told = f"kept {result.num_out} of {result.num_in}, dropped {dropped}"
+    console.note(told + (f", rejected {unreadable} that can't be read" if unreadable else ""))
+    return 1 if unreadable else 0

@@ -5,7 +5,7 @@ import json
 import pytest
 
 PREFIX = "🤔🤔🤔🤔\n"
-META = {"skill": "binary", "level": 1, "generator_id": "binary", "generator_version": "1.0.0", "seed": 1, "index": 0}
+META = {"skill": "binary", "level": 1, "generator_id": "binary", "generator_version": "2.0.0", "seed": 1, "index": 0}
 GOOD = json.dumps(
     {
         "messages": [{"role": "user", "content": "What is 7 + 5?"}, {"role": "assistant", "content": PREFIX + "12"}],
@@ -25,6 +25,9 @@ CASES = {
 READERS = {
     "synth format in.jsonl -o out.jsonl": 4,
     "synth replay in.jsonl -o out.jsonl": 4,
+    "synth format in.jsonl --to preference --rejected in.jsonl -o out.jsonl": 4,
+    "synth coverage in.jsonl": 4,
+    "synth review in.jsonl --export out.jsonl": 4,
     "train in.jsonl --model model -o out": 4,
     "telemetry ingest in.jsonl -o out.jsonl": 4,
     "reweight in.jsonl -o out.jsonl": 4,
@@ -32,6 +35,8 @@ READERS = {
     "compare in.jsonl": 4,
 }
 JUDGES = ("synth verify in.jsonl -o out.jsonl", "validate in.jsonl -o out.jsonl")
+TAKERS = (*JUDGES, "convert in.jsonl -o out.jsonl", "synth dedup in.jsonl -o out.jsonl")
+"""Those that keep what they can't use and go on; a wrong role is the business of judges only."""
 
 
 def write(tmp_path, data):
@@ -60,7 +65,7 @@ def test_a_command_that_needs_every_line_stops_at_the_bad_one(run, tmp_path, tin
 
 
 @pytest.mark.parametrize("case", ["missing", "empty", "utf16"])
-@pytest.mark.parametrize("line", JUDGES)
+@pytest.mark.parametrize("line", TAKERS)
 def test_a_judge_refuses_a_file_it_can_not_read_at_all(run, tmp_path, line, case):
     data, code, says = CASES[case]
     write(tmp_path, data)
@@ -79,8 +84,10 @@ def test_a_judge_refuses_a_file_it_can_not_read_at_all(run, tmp_path, line, case
         (ROLE + b"\n", "wrong_role", "/messages/0/role"),
     ],
 )
-@pytest.mark.parametrize("line", JUDGES)
+@pytest.mark.parametrize("line", TAKERS)
 def test_a_judge_keeps_each_bad_line_and_goes_on(run, tmp_path, line, bad, code, pointer):
+    if code == "wrong_role" and line not in JUDGES:
+        pytest.skip("converts what it is given")
     write(tmp_path, GOOD + b"\n" + bad)
     done = run(line)
     assert done.code == 1

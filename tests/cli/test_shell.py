@@ -150,7 +150,7 @@ def test_lineage_in_a_pipe_is_summed_up_by_the_next_file(tmp_path):
     bash("frontier synth gen -n 10 --skill binary | frontier synth verify | frontier validate -o v.jsonl", tmp_path)
     meta = json.loads((tmp_path / "v.jsonl.meta.json").read_text())
     assert meta["lineage"] == {
-        "gen:binary@1.0.0": 10,
+        "gen:binary@2.0.0": 10,
         "verify:execution_gate@2.0.0/recomputed": 10,
         "validate:data_validator@1.0.0/standard": 10,
     }

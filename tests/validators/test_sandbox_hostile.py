@@ -105,7 +105,7 @@ while True: pass
 """)
 SMALL_AND_NO_FIRST_VICTIMS = """
 echo 0 > /proc/self/oom_score_adj
-for i in $(seq 40); do python3 -S -c 'x = bytearray(b"x") * (6 << 20); import time; time.sleep(30)' & done
+for i in $(seq 40); do python3 -S -c 'x = bytearray(b"x") * (6 << 20); import time; time.sleep(3)' & done
 head -c 15m /dev/zero > /tmp/x; wait; exit 3
 """
 LONG_NAMES = python(r"""
