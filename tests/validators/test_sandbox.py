@@ -554,3 +554,15 @@ def test_filter_jumps_stay_inside_the_program(machine: str) -> None:
 
 def test_advice_names_each_package_once() -> None:
     assert advice("gzip zcat jq") == "apt-get install gzip jq"
+
+
+def test_self_test_has_a_time_limit_of_its_own() -> None:
+    try:
+        strict = open_sandbox("native-ns", limits=Limits(timeout_s=0.1))
+    except EnvironmentMissing as error:
+        pytest.skip(f"{error.message} ({error.hint})")
+    try:
+        assert run(strict, "sleep 1").status == "timeout"
+        assert run(strict, "sleep 0.3", timeout_s=20.0).status == "ok"
+    finally:
+        strict.close()

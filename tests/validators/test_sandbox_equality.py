@@ -112,7 +112,7 @@ exec 3<>/dev/tcp/169.254.169.254/80
 awk -F: 'NR > 2 {print $1}' /proc/net/dev
 ps -e -o comm= | sort
 ps aux | awk '{print $1, $2}' | head -2
-pgrep -c sleep; sleep 9 & pgrep -c sleep; kill $!; wait
+pgrep -c sleep; sleep 9 & until pgrep -x sleep >/dev/null; do :; done; pgrep -c sleep; kill $!; wait
 sleep 100 & echo started
 setsid nohup sleep 100 >/dev/null 2>&1 &
 mkdir -p a/b; touch a/b/c; ln -s c a/b/l; ln a/b/c h; mkfifo p; chmod 751 a

@@ -35,6 +35,10 @@ BYTES_IN_ANSWER = 2
 NOT_WORTH_RETRYING = ("bad_fixture", "bad_expect", "missing_tool", "closed")
 
 
+def _own_timeout(job: Json) -> Json:
+    return {"timeout_s": job["timeout_s"]} if "timeout_s" in job else {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """One process to start: its command line, its environment, and the container it stands for ("" for none)."""
@@ -82,7 +86,7 @@ class ProcessSandbox(ABC):
             "tools": [name for name in job.get("tools") or [] if name in TOOLS],
             "known_tools": list(TOOLS),
             "strict": bool(job.get("strict")),
-            "limits": limits_json(self.limits) | self.runner_limits(),
+            "limits": limits_json(self.limits) | self.runner_limits() | _own_timeout(job),
         }
         outcome = self._attempt(full, is_retry=False)
         if outcome.status == "sandbox_error" and outcome.failure not in NOT_WORTH_RETRYING:

@@ -123,7 +123,7 @@ class Sandbox(Protocol):
 
         Args:
             job: {commands: [str], fixture?, expect?, tools?: [command the plan needs], strict?: run every step under
-                `set -eo pipefail`}, as docs/records.md says.
+                `set -eo pipefail`, timeout_s?: instead of the limit's}, as docs/records.md says.
         """
         ...
 

@@ -151,16 +151,13 @@ def store(client: Any | None, tree: Tree, tools: Iterable[str], *, label: str, p
 
 
 def _import(client: Any, path: str, tag: str, changes: list[str]) -> None:
-    from docker.errors import APIError, ImageNotFound
+    from docker.errors import APIError
 
-    before = None
-    with suppress(ImageNotFound):
-        before = client.images.get(tag).id
     repository, _, name = tag.partition(":")
     client.api.import_image_from_file(path, repository=repository, tag=name, changes=changes)
-    if before and before != client.images.get(tag).id:
-        with suppress(APIError):  # a container still uses it
-            client.images.remove(before)
+    for image in client.images.list(filters={"label": LABEL, "dangling": True}):
+        with suppress(APIError):  # a container still uses it; the next build removes it
+            client.images.remove(image.id)
 
 
 class Tree:
