@@ -55,11 +55,11 @@ Cache = Annotated[str, typer.Option("--cache", metavar="FILE", help="remember ve
 AllowUnverified = Annotated[
     bool, typer.Option("--allow-unverified", help="leave out what the sandbox can't judge instead of exiting 3")
 ]
-Timeout = Annotated[float, typer.Option("--timeout", min=0.1, metavar="SEC", help="wall-clock limit of a plan")]
-Memory = Annotated[int, typer.Option("--memory", min=16, metavar="MIB", help="memory limit")]
-Pids = Annotated[int, typer.Option("--pids", min=4, metavar="N", help="process limit")]
-Disk = Annotated[int, typer.Option("--disk", min=1, metavar="MIB", help="disk limit")]
-OutputLimit = Annotated[int, typer.Option("--output-limit", min=1, metavar="KIB", help="output limit")]
+Timeout = Annotated[float, typer.Option("--timeout", metavar="SEC", help="wall-clock limit of a plan")]
+Memory = Annotated[int, typer.Option("--memory", metavar="MIB", help="memory limit")]
+Pids = Annotated[int, typer.Option("--pids", metavar="N", help="process limit")]
+Disk = Annotated[int, typer.Option("--disk", metavar="MIB", help="disk limit")]
+OutputLimit = Annotated[int, typer.Option("--output-limit", metavar="KIB", help="output limit")]
 Repeat = Annotated[int, typer.Option("--repeat", min=1, metavar="N", help="run each plan N times; all must end alike")]
 FixturePacks = Annotated[
     str, typer.Option("--domains", metavar="FILE", help="fixture packs [./domains.yaml, else the one that ships]")

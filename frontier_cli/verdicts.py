@@ -62,7 +62,7 @@ def finish(verb: str, result: StageResult, max_rejects: str, *, kept_in: str = "
     told += f"; {more}" if more else ""
     console.note(told + (f"; rejects in {kept_in}" if kept_in and (result.num_rejected or result.unverified) else ""))
     for reason, count in result.unverified.items():
-        console.note(f"not judged: {count} ({reason})")
+        console.note(f"not judged: {count} ({reason.removeprefix('not judged: ')})")
     if result.num_rejected > allowed_rejects(max_rejects, result.num_in):
         if not kept_in:
             console.note("hint: --rejects FILE keeps the rejected lines and the reasons")

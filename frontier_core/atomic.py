@@ -186,7 +186,7 @@ def explain_os_error(error: OSError, path: Path) -> UsageError | EnvironmentMiss
     if error.errno == errno.ENOENT:
         return UsageError(f"{path}: the folder does not exist", hint=f"mkdir -p {path.parent}")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return UsageError(f"{path}: may not be written ({os.strerror(error.errno)})", hint="choose another -o")
+        return UsageError(f"{path}: may not be written ({os.strerror(error.errno)})", hint="choose another place")
     if error.errno == errno.EISDIR:
         return UsageError(f"{path}: is a folder", hint="name a file with -o")
     return EnvironmentMissing(f"{path}: {error.strerror or error}")

@@ -279,7 +279,12 @@ def _sheet_lines(sheet: str) -> Iterator[tuple[int, Record]]:
         return
     try:
         with open(sheet, encoding="utf-8-sig", newline="") as file:
-            for number, line in enumerate(csv.DictReader(file), 2):
+            head = file.readline()
+            file.seek(0)
+            table = csv.DictReader(file, delimiter=max(",;\t", key=head.count))  # some spreadsheets write semicolons
+            if missing := {"key", "decision"} - set(table.fieldnames or ()):
+                raise DataError(f"lacks the column {min(missing)!r}", path=sheet, line=1, hint="--export makes a sheet")
+            for number, line in enumerate(table, 2):
                 try:
                     yield number, {**line, "record": loads(line.get("record") or "{}")}
                 except ValueError as error:

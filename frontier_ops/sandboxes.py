@@ -50,7 +50,7 @@ def check_sandboxes(
     Raises:
         ConfigError: there is no such backend.
     """
-    check_name(name)
+    check_name(name, runtime)
     reports = []
     for backend in BACKENDS if name == "auto" else (name,):
         report = Report(backend=backend)

@@ -84,7 +84,7 @@ class StageWriter:
         self._rejects: Output | None = None
 
     def __enter__(self) -> StageWriter:
-        _refuse_overwrite(self.sources, self.target)
+        refuse_clash(self.sources, self.target)
         self.output = self._stack.enter_context(Output(self.target.output, pipe=self.target.pipe))
         return self
 
@@ -118,8 +118,8 @@ class StageWriter:
             return
         self.result.num_out = self.output.num_records
         rejects = self.target.rejects_path
-        if self.judges and rejects is not None and self._rejects is None and rejects.is_file():
-            rejects.unlink()  # this stage's own, from an earlier run that had some
+        if self.judges and rejects is not None and self._rejects is None and _holds_rejects(rejects):
+            rejects.unlink()  # from an earlier run that had some
         if self.output.path is not None:
             write_sidecar(
                 self.output.path,
@@ -131,10 +131,35 @@ class StageWriter:
             )
 
 
-def _refuse_overwrite(sources: Iterable[str], target: Target) -> None:
-    for source in sources:
-        if source != "-" and target.output != "-" and Path(source).resolve() == Path(target.output).resolve():
-            raise UsageError(f"{source}: is both input and output", hint="write to another file")
+def refuse_clash(sources: Iterable[str], target: Target, **others: str) -> None:
+    """Raises UsageError when a stage would write over what it reads, or twice to one file, or has no place for rejects.
+
+    Args:
+        sources: what is read.
+        target: where records and rejects go.
+        others: further files that are written, by the name of their option.
+    """
+    taken = {Path(source).resolve(): source for source in sources if source != "-"}
+    rejects = target.rejects_path
+    named = {"output": target.output, "rejects": str(rejects or ""), **others}
+    for option, name in named.items():
+        place = Path(name).resolve()
+        if name in ("", "-") or (place.exists() and not place.is_file()):
+            continue
+        if place in taken:
+            raise UsageError(f"{name}: is used twice", hint=f"give --{option} a file of its own")
+        taken[place] = name
+    if rejects is not None and not rejects.parent.is_dir():
+        raise UsageError(f"{rejects}: the folder does not exist", hint=f"mkdir -p {rejects.parent}")
+
+
+def _holds_rejects(path: Path) -> bool:
+    """Says whether a file is one of rejects; another one under that name is not ours to remove."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        line = file.readline(1 << 20)
+    return line.startswith(b'{"path":') and b'"code":' in line
 
 
 def write_lines(

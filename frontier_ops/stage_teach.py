@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from frontier_core.errors import EnvironmentMissing, ServiceError, UsageError, place
-from frontier_core.jsonl import read_rows
+from frontier_core.errors import DataError, EnvironmentMissing, ServiceError, UsageError, place
+from frontier_core.jsonl import Row, read_rows
 from frontier_core.profiles import ProfileName
 from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, silent
 from generators.synth import Request as Cell
@@ -25,7 +25,7 @@ from generators.teachers.journal import Journal
 from generators.teachers.ledger import Estimator, Ledger, Price, rough_tokens, tokenizer_counter
 from generators.teachers.pace import Breaker, Pace
 from generators.teachers.tasks import tasks_from_cells, tasks_from_rows
-from generators.teachers.teach import Asker, Feed, Job, Outcome, Run
+from generators.teachers.teach import Asker, Feed, Job, Outcome, Run, bad_line
 from generators.teachers.wire import WIRES, Reply, Sampling, Teacher, Wire
 from generators.templates import PromptTemplate
 
@@ -319,7 +319,12 @@ def batch(
         # Nothing is answered yet, so there are no records to write.
         target = Target(output=os.devnull, rejects=target.rejects, pipe=target.pipe)
     with Journal(path) as journal, _writer(teaching, target) as writer:
-        failures = read_results(results, teaching.teacher.wire, journal) if results else {}
+        emit = _emitter(writer, on_reject)
+
+        def on_bad(row: Row, problem: DataError) -> None:
+            emit(Outcome(reject=bad_line(row, problem)))
+
+        failures = read_results(results, teaching.teacher.wire, journal, on_bad) if results else {}
         ledger = Ledger(price=teaching.price, tokens_in=journal.tokens_in, tokens_out=journal.tokens_out)
         if requests:
             with BatchOutbox(requests, teaching.teacher.wire) as outbox:

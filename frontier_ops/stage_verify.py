@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from frontier_core.errors import UsageError, place
+from frontier_core.errors import place
 from frontier_core.in_order import in_order
 from frontier_core.jsonl import Output, Row, dumps, read_rows
 from frontier_core.lineage import mark
@@ -20,12 +20,12 @@ from frontier_core.records import Record
 from frontier_core.rejects import reject_record
 from frontier_core.version import __version__
 from frontier_ops.engines import Engine, Judging, open_engine, same_sandbox
-from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, silent
+from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, refuse_clash, silent
 from frontier_ops.verify_journal import JOURNAL_SUFFIX, VerdictFile, verdict_key
 from frontier_ops.verify_report import NOT_JUDGED, Counts, reject_details, verdict_line
 from validators import execution_gate
 from validators.base import Verdict, problem_findings
-from validators.plans import is_plan
+from validators.plans import is_plan, pointer_as_written
 from validators.sandbox.contract import Json, limits_json
 from validators.schema_gate import SchemaGate
 
@@ -87,7 +87,7 @@ def verify(
     judging, engines = judging or Judging(), engines or Engines()
     params: Json = {}
     counts, began = Counts(), time.monotonic()
-    _refuse_clash(source, target, verdicts, cache)
+    refuse_clash([source], target, verdicts=verdicts, cache=cache)
     with ExitStack() as stack:
         journal = _open_journal(target, stack, on_note)
         memory = [journal] if journal is not None else []
@@ -132,14 +132,6 @@ def count_lines(source: str) -> int | None:
         return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
 
 
-def _refuse_clash(source: str, target: Target, *others: str) -> None:
-    taken = {Path(name).resolve() for name in (source, target.output, str(target.rejects_path or "-")) if name != "-"}
-    for name in filter(None, others):
-        if name == "-" or Path(name).resolve() in taken:
-            raise UsageError(f"{name}: is used twice", hint="give --verdicts and --cache files of their own")
-        taken.add(Path(name).resolve())
-
-
 def _open_journal(target: Target, stack: ExitStack, on_note: Note) -> VerdictFile | None:
     path = journal_path(target)
     if path is None:
@@ -151,7 +143,7 @@ def _open_journal(target: Target, stack: ExitStack, on_note: Note) -> VerdictFil
 
 
 def _write(judged: Judged, writer: StageWriter, lines: Output | None, on_reject: Note) -> None:
-    verdict, row = judged.verdict, judged.row
+    verdict, row = _as_written(judged.verdict, judged.row.record), judged.row
     if lines is not None:
         lines.write(verdict_line(row, judged.record, verdict, judged.key, judged.origin))
     if verdict.ok:
@@ -170,6 +162,14 @@ def _write(judged: Judged, writer: StageWriter, lines: Output | None, on_reject:
     else:
         on_reject(f"{place(row.path, row.number, first.pointer)}{first.message} [{first.code}]")
         writer.reject(line)
+
+
+def _as_written(verdict: Verdict, record: Record) -> Verdict:
+    """Gives a verdict whose pointers go into the line that was read, not into the plan_v1 form it was judged in."""
+    if not verdict.findings or not is_plan(record):
+        return verdict
+    moved = (replace(found, pointer=pointer_as_written(record, found.pointer)) for found in verdict.findings)
+    return replace(verdict, findings=tuple(moved))
 
 
 def _params(judge: _Judge, judging: Judging, counts: Counts, result: StageResult) -> Json:

@@ -7,15 +7,16 @@
     trl       {prompt: [...], completion: [...]}, or {prompt, chosen, rejected}
     delta, echo, chat   see formats.py
 
-There and back gives the same record: metadata rides along, keys of a foreign row that our specs do not know wait in
-metadata.extra, and what a form can't hold is an error, never dropped. Parquet, folders of other tools and `<think>`
-blocks are not covered here.
+There and back gives the same record: metadata rides along, a plan's fixture and expectation wait in metadata.plan, keys
+of a foreign row that our specs do not know in metadata.extra, and what a form can't hold is an error, never dropped.
+Parquet, folders of other tools and `<think>` blocks are not covered here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from typing import Any, Literal, get_args
 
 from frontier_core.errors import ConfigError, DataError
@@ -23,7 +24,7 @@ from frontier_core.jsonl import dumps, loads
 from frontier_core.nearest import did_you_mean
 from frontier_core.profiles import ProfileName, dress, undress
 from frontier_core.records import Message, Record, metadata_of
-from frontier_core.schemas import guess_spec, load_schema
+from frontier_core.schemas import RECORD_SPECS, guess_spec, load_schema
 from generators import formats
 
 DialectName = Literal["contract", "openai", "sharegpt", "alpaca", "trl", "delta", "echo", "chat"]
@@ -80,14 +81,30 @@ def from_dialect(row: Record, dialect: DialectName, *, skill: str = "imported") 
         "sharegpt": _from_sharegpt, "alpaca": _from_alpaca, "trl": _from_trl, "echo": _from_echo, "chat": _from_echo,
     }  # fmt: skip
     record = readers.get(dialect, dict)(row)
+    if "messages" in record:
+        _turns(record, "messages")
     metadata = _metadata_in(record)
     spec = guess_spec(record)
+    if spec == "preference_v1" and "prompt" not in record:
+        record = _with_prompt(record)
     known = load_schema(spec)["properties"] if spec else record
     extra = {key: record.pop(key) for key in list(record) if key not in known and key != "metadata"}
     if extra:
         metadata["extra"] = {**metadata.get("extra", {}), **extra}
     record["metadata"] = metadata if "skill" in metadata else {"skill": skill, **metadata}
-    return record
+    return _plan_again(record)
+
+
+def _plan_again(record: Record) -> Record:
+    """Gives the plan a row carries: its steps from the text, the rest from metadata.plan; else the row as it is."""
+    kept = record["metadata"].get("plan")
+    if not isinstance(kept, dict):
+        return record
+    plan = _from_echo(record) if "messages" in record else record
+    if "instruction" not in plan:
+        return record  # the text was edited into something else; what it was stays in the metadata
+    metadata = _rest(record["metadata"], "plan")
+    return {"instruction": plan["instruction"], "output": plan["output"], **kept, "metadata": metadata}
 
 
 def _metadata_in(record: Record) -> Record:
@@ -109,24 +126,64 @@ def to_dialect(record: Record, dialect: DialectName) -> Record:
     """
     if dialect == "contract":
         return record
+    spec = guess_spec(record)
+    if spec == "plan_v1":
+        kept = _rest(record, "instruction", "output", "metadata")
+        carried = {"plan": kept} if kept or dialect != "delta" else {}
+        record = {**record, "metadata": {**metadata_of(record), **carried}}
     if dialect in ("delta", "echo", "chat"):
         return formats.convert(record, dialect, profile=None)
-    spec = guess_spec(record)
-    extra = metadata_of(record).get("extra")
-    if isinstance(extra, dict):
-        record = {**extra, **record, "metadata": _rest(record["metadata"], "extra")}
     if spec == "plan_v1":
         record = formats.convert(record, "chat", profile=None)
+    record = _with_own_keys(record)
     if spec == "preference_v1":
         if dialect != "trl":
             raise DataError(f"a preference pair has no {dialect} form", hint="--to trl")
         return _trl_pair(record)
-    if not isinstance(record.get("messages"), list) or not record["messages"]:
-        raise DataError("holds no messages", pointer="/messages", code="missing_key")
+    _turns(record, "messages")
     writers: dict[str, Callable[[Record], Record]] = {
         "sharegpt": _to_sharegpt, "alpaca": _to_alpaca, "trl": _to_trl,
     }  # fmt: skip
     return writers.get(dialect, dict)(record)
+
+
+def _with_own_keys(record: Record) -> Record:
+    """Puts a foreign row's own keys back where they stood, but for those that mean something else in some form."""
+    extra = metadata_of(record).get("extra")
+    if not isinstance(extra, dict):
+        return record
+    back = {key: value for key, value in extra.items() if key not in _reserved() and key not in record}
+    left = _rest(extra, *back)
+    metadata = {**_rest(record["metadata"], "extra"), **({"extra": left} if left else {})}
+    return {**record, **back, "metadata": metadata}
+
+
+@cache
+def _reserved() -> frozenset[str]:
+    """Gives every key that some spec or form reads."""
+    known = {key for spec in RECORD_SPECS for key in load_schema(spec)["properties"]}
+    return frozenset(known | {"conversations", "conversation", "system", "history", "input", "completion", "label"})
+
+
+def _turns(record: Record, key: str) -> list[Message]:
+    """Gives a list of turns; raises DataError when it is empty, or one is no object with a role."""
+    turns = record.get(key)
+    if not isinstance(turns, list) or not turns:
+        raise DataError(f"{key} holds no turns", pointer=f"/{key}", code="missing_key")
+    for number, turn in enumerate(turns):
+        if not isinstance(turn, dict) or not isinstance(turn.get("role"), str):
+            raise DataError("the turn has no role", pointer=f"/{key}/{number}", code="missing_key")
+    return turns
+
+
+def _text(turn: Message, number: int, *keys: str, form: str) -> str:
+    """Gives a turn's text; raises DataError when it is none, or has keys but these that the form has no place for."""
+    where = f"/messages/{number}"
+    if not isinstance(turn.get("content"), str):
+        raise DataError(f"a turn whose content is no text has no {form} form", pointer=f"{where}/content")
+    for key in turn.keys() - {"role", "content", *keys}:
+        raise DataError(f"{form} has no place for {key!r}", pointer=f"{where}/{key}", code="unknown_key")
+    return str(turn["content"])
 
 
 def with_profile(record: Record, profile: ProfileName) -> Record:
@@ -173,8 +230,14 @@ def _to_sharegpt(record: Record) -> Record:
             listed = [_flat_call(call) for call in calls]
             turns.append({"from": "function_call", "value": dumps(listed).decode()})
             continue
+        if message["role"] not in _TO_SHAREGPT:
+            raise DataError(
+                f"ShareGPT has no speaker for the role {message['role']!r}", pointer=f"/messages/{number}/role"
+            )
         extra = _rest(message, "role", "content")
-        turns.append({"from": _TO_SHAREGPT[message["role"]], "value": message.get("content") or "", **extra})
+        turns.append(
+            {"from": _TO_SHAREGPT[message["role"]], "value": _text(message, number, *extra, form="ShareGPT"), **extra}
+        )
     tools = {"tools": dumps(record["tools"]).decode()} if "tools" in record else {}
     return {"conversations": turns, **tools, **_rest(record, "messages", "tools")}
 
@@ -271,13 +334,13 @@ def _tools_in(row: Record) -> Record:
 # ---- Alpaca ----
 def _to_alpaca(record: Record) -> Record:
     messages = list(record["messages"])
-    system = {"system": messages.pop(0)["content"]} if messages[0]["role"] == "system" else {}
+    system = {"system": _text(messages.pop(0), 0, form="Alpaca")} if messages[0]["role"] == "system" else {}
     roles = [message["role"] for message in messages]
     if roles != ["user", "assistant"] * (len(roles) // 2) or not roles or "tools" in record:
         raise DataError(
             "an Alpaca row is user and assistant in turn, without tools", pointer="/messages", hint="--to sharegpt"
         )
-    texts = [message["content"] for message in messages]
+    texts = [_text(message, number, form="Alpaca") for number, message in enumerate(messages)]
     history = [[texts[n], texts[n + 1]] for n in range(0, len(texts) - 2, 2)]
     row: Record = {"instruction": texts[-2], "input": "", "output": texts[-1], **system}
     return {**row, **({"history": history} if history else {}), **_rest(record, "messages")}
@@ -315,15 +378,29 @@ def _trl_pair(record: Record) -> Record:
     return {**record, **{key: _as_turns(record[key], role) for key, role in roles.items()}}
 
 
+def _with_prompt(record: Record) -> Record:
+    """Takes the turns that both answers begin with for their prompt."""
+    chosen, rejected = _turns(record, "chosen"), _turns(record, "rejected")
+    same = 0
+    while same < min(len(chosen), len(rejected)) - 1 and chosen[same] == rejected[same]:
+        same += 1
+    if not same:
+        raise DataError("the answers have no prompt in common", pointer="/chosen", code="missing_key")
+    return {"prompt": chosen[:same], **record, "chosen": chosen[same:], "rejected": rejected[same:]}
+
+
 def _as_turns(value: str | list[Message], role: str) -> list[Message]:
     return [{"role": role, "content": value}] if isinstance(value, str) else value
 
 
 def _from_trl(row: Record) -> Record:
-    if "chosen" in row and "rejected" in row:
+    if ("chosen" in row and "rejected" in row) or "messages" in row:
         return dict(row)
-    if "messages" in row:
-        return dict(row)
+    if row.get("label") is False:
+        raise DataError(
+            "label false: an answer not to be learned", pointer="/label", code="undesirable",
+            hint="keep the rows with label true, or pair both kinds as chosen and rejected",
+        )  # fmt: skip
     prompt, completion = _key(row, "prompt", (str, list)), _key(row, "completion", (str, list))
     messages = [*_as_turns(prompt, "user"), *_as_turns(completion, "assistant")]
     return {"messages": messages, **_tools_in(row), **_rest(row, "prompt", "completion", "tools")}

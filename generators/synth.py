@@ -34,6 +34,9 @@ MOST_MISSES = 200_000
 """Draws in a row that may repeat a problem or fall into the other split before the cell counts as exhausted: 40 for
 each problem of its capacity, so that the last one is still found, yet never so many that a run hangs."""
 
+_HINT_FEWER = "ask for fewer, add levels, or pass --allow-duplicates"
+_HINT_NONE = "no level has problems enough to be split; pass --allow-duplicates"
+
 CHECK_EVERY = 32
 """One candidate in so many is checked unless a run says otherwise: checking all takes 0.3 to 5 times the making."""
 
@@ -108,8 +111,15 @@ def check_capacity(
             raise UsageError(
                 f"{generator.skill} level {request.level} has about {capacity} distinct problems in split {split}, "
                 f"{request.count} are asked for",
-                hint="ask for fewer, add levels, or pass --allow-duplicates",
+                hint=_less_hint(generator, split) if not capacity else _HINT_FEWER,
             )
+
+
+def _less_hint(generator: Generator, split: Split) -> str:
+    """What to do about a level that has no problems: the levels that have some."""
+    found = {level: split_capacity(generator, level, split) for level in generator.levels}
+    listed = ", ".join(f"{level} (about {count})" for level, count in found.items() if count)
+    return f"levels that have problems: {listed}; choose with --level" if listed else _HINT_NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +228,7 @@ def _choose(plan: Plan, request: Request, stream: Iterator[tuple[int, Payload] |
     def exhausted(num_found: int) -> FrontierError:
         return UsageError(
             f"{generator.skill} level {request.level} ran out of distinct problems after {num_found}",
-            hint="ask for fewer, add levels, or pass --allow-duplicates",
+            hint=_HINT_FEWER,
         )
 
     max_misses = min(MOST_MISSES, max(MAX_MISSES, MISSES_PER_PROBLEM * generator.capacity(request.level)))

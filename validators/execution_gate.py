@@ -23,7 +23,7 @@ from validators.base import Finding, Verdict, reject
 from validators.fixtures import BadPack, Fixtures
 from validators.heuristics import Rules
 from validators.plan_lint import lint
-from validators.plans import BadPlan, as_plan, is_plan, plan_commands, plan_steps, tool_set
+from validators.plans import BadPlan, as_plan, is_plan, missing_half, plan_commands, plan_steps, tool_set
 from validators.sandbox.contract import Json, Outcome, Sandbox
 from validators.sandbox.expectations import demands_something
 from validators.skills.table import VERIFIERS
@@ -59,6 +59,8 @@ _REMEDIES = {
     "forbidden": "ask for nothing that needs root, the network, or places outside the home folder and /tmp",
     "sandbox_error": "the plan was not judged; mend the sandbox and verify again",
 }
+_RECORD_REMEDY = "the plan was not judged; mend the record and verify again"
+_FAULTS_OF_THE_RECORD = ("bad_fixture", "bad_expect")
 _NOT_RUN: Json = {"status": "not_run"}
 
 
@@ -104,7 +106,12 @@ def judge_plan(
     try:
         record = fixtures.prepare(record, commands)
     except BadPack as error:
-        finding = Finding(code="sandbox_error", message=f"not judged: {error.message}", pointer="/fixture/pack")
+        finding = Finding(
+            code="sandbox_error",
+            message=f"not judged: {error.message}",
+            pointer="/fixture/pack",
+            remedy=error.hint or _RECORD_REMEDY,
+        )
         details = {"status": "sandbox_error", "failure": "bad_fixture", "reason": error.message}
         return Verdict(findings=(finding,), details=details)
     return _Trial(record, steps, sandbox, rules).verdict(findings, repeat)
@@ -172,6 +179,7 @@ class _Trial:
         for name, stream in (("stdout", outcome.stdout), ("stderr", outcome.stderr)):
             details[name] = (stream.get("text") or "")[:MAX_TEXT]
             details |= {f"{name}_{key}": stream[key] for key in ("bytes", "truncated", "sha256") if key in stream}
+            details[f"{name}_truncated"] = bool(stream.get("truncated")) or len(stream.get("text") or "") > MAX_TEXT
         details |= {
             "steps": list(outcome.steps),
             "changes": [f"{change['change']} {change['path']}" for change in outcome.changes[:MAX_PATHS]],
@@ -219,7 +227,7 @@ def _status_finding(outcome: Outcome, steps: list[tuple[int, str]]) -> Finding:
         code=outcome.status,
         message=messages[outcome.status],
         pointer=pointer,
-        remedy=_REMEDIES.get(outcome.status, ""),
+        remedy=_RECORD_REMEDY if outcome.failure in _FAULTS_OF_THE_RECORD else _REMEDIES.get(outcome.status, ""),
     )
 
 
@@ -244,6 +252,8 @@ def judge_answer(record: Record) -> Verdict:
     """Judges an answer by its skill's verifier; a record of a form that nothing verifies is refused."""
     spec = guess_spec(record)
     skill = str(metadata_of(record).get("skill", ""))
+    if spec is None and (missing := missing_half(record)):
+        return Verdict(findings=(missing,))
     if spec not in ANSWER_SPECS:
         return reject("no_verifier", f"nothing verifies records of the form {spec or 'unknown'}")
     try:

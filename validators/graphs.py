@@ -283,7 +283,7 @@ def question_of(problem: GraphProblem) -> str:
         )
         return _clause(problem, head, tail, pattern.relation)
 
-    opening = "".join(f"Suppose it were no longer so that {clause(fact)}. " for fact in query.without)
+    opening = "".join(f"Suppose it were no longer so that {_stopped(clause(fact))} " for fact in query.without)
     condition = _condition(query, clause, names)
     if query.between:
         a, b = (problem.labels[node] for node in query.between)
@@ -294,8 +294,13 @@ def question_of(problem: GraphProblem) -> str:
         dated = clause(query.any_of[0][0])
         return f'{opening}Take every {x} {condition}. Of the dated facts "{dated}", which {x} has the {query.ask}?'
     if query.ask == "list":
-        return f"{opening}List every {x} {condition}."
-    return f"{opening}Find the one {x} {condition}."
+        return f"{opening}List every {x} {_stopped(condition)}"
+    return f"{opening}Find the one {x} {_stopped(condition)}"
+
+
+def _stopped(text: str) -> str:
+    """Ends a sentence; one that ends in `Inc.` has its full stop already."""
+    return text if text.endswith(".") else f"{text}."
 
 
 def _condition(query: Query, clause: Callable[[Pattern], str], names: Sequence[str]) -> str:

@@ -35,7 +35,7 @@ RULES: dict[str, Rule] = {
     "swallows_errors": Rule("the text hides failures: `|| true`, `set +e`, a last `; true`", "error", "error"),
     "trap_exit": Rule("a trap turns every end into exit code 0", "error", "error"),
     "narration": Rule("the plan only prints fixed text", "error", "error"),
-    "hides_errors": Rule("error messages go to /dev/null", "warning", "warning"),
+    "hides_errors": Rule("error messages go to /dev/null or where nothing reads them", "warning", "warning"),
     "oom_child": Rule("the memory killer took a process, yet the plan ended with 0", "error", "error"),
     "command_not_found": Rule("a command in the middle was not found", "error", "warning"),
     "stderr_complaint": Rule("something complained on stderr (no such file, permission, syntax)", "error", "warning"),
@@ -49,7 +49,8 @@ RULES: dict[str, Rule] = {
 _NOT_FOUND = re.compile(r"^.*: (\S+): command not found$|^(?:/bin/)?(?:sh|dash): \d+: (\S+): not found$", re.MULTILINE)
 _COMPLAINT = re.compile(
     r"^.*(?:No such file or directory|Permission denied|[Ss]yntax error|Is a directory|Not a directory"
-    r"|unexpected EOF|(?:invalid|unrecognized|illegal) option|Operation not permitted|Read-only file system).*$",
+    r"|unexpected EOF|(?:invalid|unrecognized|illegal) option|Operation not permitted|Read-only file system"
+    r"|here-document at line \d+ delimited by end-of-file).*$",
     re.MULTILINE,
 )
 # Searching the whole machine meets doors that are closed in the sandbox alone; that is no fault of the plan.

@@ -1,7 +1,8 @@
 """What a plan's text alone gives away: that it can't fail, does nothing, or only talks.
 
 A plan that hides its errors ends with exit code 0 whatever happened, so that its verdict would mean nothing. Reads
-text only; quoted words are data unless they are handed to a shell. Running the plan is execution_gate.py.
+text only; quoted words are data unless they are handed to a shell. What counts as talk is narration.py; running the
+plan is execution_gate.py.
 Which of these findings count, and how much, is heuristics.py.
 LIMIT: no shell parser: constructions built at run time (variables holding `true`) are left to the expectations.
 """
@@ -10,8 +11,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections import Counter
 
 from validators.base import Finding
+from validators.narration import is_narration
 
 _QUOTED = re.compile(r"\\.|'[^']*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
 _HEREDOC = re.compile(r"(?<!<)<<-?[ \t]*(['\"]?)(\w+)\1")
@@ -27,9 +30,18 @@ _SWALLOWS = (
     (re.compile(r"\bset\s+\+[a-z]*e|\bset\s+\+o\s+errexit"), "`set +e` goes on after a failure"),
 )
 _TRAP = re.compile(r"\btrap\b[^;\n]{0,200}?\bexit\s+0[^;\n]{0,200}?\b(?:EXIT|ERR|0)\b")
-_NULL = re.compile(r"(?:2>|&>)>?\s*/dev/null")
+_NULL = re.compile(r"(?:2>|&>)>?\s*/dev/null|(?<![\d&])1?>>?[ \t]*+/dev/null[ \t]++2>&1|>&[ \t]*+/dev/null")
+_CLOSED = re.compile(r"2>&-")
+_JOINED = re.compile(r"2>&1[ \t]*+\||\|&")
+_JOINED_ANYWHERE = re.compile(r"2>&1|\|&")
+_OUT_NULL = re.compile(r"\|[^|]*(?<![\d&])1?>>?[ \t]*+/dev/null")
+_CAPTURE = re.compile(r"(?<![\w$])([A-Za-z_]\w*)=\"?(?:\$\(([^()]*)\)|`([^`]*)`)")
+_USE = re.compile(r"\$\{?[#!]?([A-Za-z_]\w*)")
+_ARITHMETIC = re.compile(r"\(\(([^()]*)")
+_NAME = re.compile(r"[A-Za-z_]\w*")
+_ERROR_FILE = re.compile(r"(?<![^\s;&|()])2>[>|]?[ \t]*+([^\s;&|()<>]+)")
+_FILE_NAME = re.compile(r"[^\s;&|()<>'\"`=/{}]+")
 _HANDLER = re.compile(r"\|\||\b(?:if|elif|while|until)\b|(?:^|[\s;(])!\s")
-_TALK = re.compile(r"^(?:echo|printf)\b(?:\s|$)")
 
 
 def lint(commands: list[str]) -> list[Finding]:
@@ -42,9 +54,14 @@ def lint(commands: list[str]) -> list[Finding]:
     if not any(bare):
         return [Finding(code="empty_plan", message="the plan runs no command", pointer="/output")]
     found: list[Finding] = []
+    readers = _Readers(commands)
     for number, (command, masked) in enumerate(zip(commands, bare, strict=True)):
-        found += _lint_step(command, masked, f"/output/{number}/command")
-    if all(_is_talk(command, masked) for command, masked in zip(commands, bare, strict=True) if masked):
+        pointer = f"/output/{number}/command"
+        if judged := _lint_step(command, masked, pointer):
+            found.append(judged)
+        elif message := _hiding(command, readers):
+            found.append(Finding(code="hides_errors", message=message, pointer=pointer, severity="warning"))
+    if is_narration(commands):
         message = "the plan only prints fixed text; nothing is done or looked up"
         found.append(Finding(code="narration", message=message, pointer="/output", remedy="do it, don't say it"))
     return found
@@ -55,26 +72,74 @@ def handles_failures(command: str) -> bool:
     return _HANDLER.search(_COMMENT.sub("", _mask(command))) is not None
 
 
-def _lint_step(command: str, masked: str, pointer: str) -> list[Finding]:
+def _lint_step(command: str, masked: str, pointer: str) -> Finding | None:
     # A string given to a shell is program text, so that its quotes hide nothing.
     texts = [masked, _inner(command)] if _SHELL_TEXT.search(masked) else [masked]
     remedy = "let the step fail when it fails"
     for text in texts:
         for pattern, message in _SWALLOWS:
             if pattern.search(text):
-                return [Finding(code="swallows_errors", message=message, pointer=pointer, remedy=remedy)]
+                return Finding(code="swallows_errors", message=message, pointer=pointer, remedy=remedy)
     if re.search(r"\btrap\b", masked) and _TRAP.search(command):
         message = "a trap turns every end into exit code 0"
-        return [Finding(code="trap_exit", message=message, pointer=pointer, remedy=remedy)]
+        return Finding(code="trap_exit", message=message, pointer=pointer, remedy=remedy)
+    return None
+
+
+class _Readers:
+    """What a plan reads again: the variables it uses, and how often it names each file beyond sending errors to it."""
+
+    def __init__(self, commands: list[str]) -> None:
+        text = "\n".join(commands)
+        self.variables = set(_USE.findall(text))
+        for arithmetic in _ARITHMETIC.findall(text):
+            self.variables.update(_NAME.findall(arithmetic))
+        names = _FILE_NAME.findall(text)
+        self.files = Counter(names)
+        self.kinds = {name.rpartition("*")[2] for name in names if "*" in name}
+        for command in commands:
+            for name in _error_files(command):
+                self.files[name] -= 1
+
+    def has_file(self, name: str) -> bool:
+        """Says whether a file is named again, or stands under a pattern such as `*.err`."""
+        return self.files[name] > 0 or name[name.rfind(".") :] in self.kinds
+
+
+def _hiding(command: str, readers: _Readers) -> str:
+    """Says where a step's error messages go that nobody sees; "" when they can be seen."""
+    plain = _without_heredocs(command)
+    masked = _COMMENT.sub(lambda match: " " * len(match[0]), _cover(plain))
     if _NULL.search(masked):
-        message = "error messages go to /dev/null"
-        return [Finding(code="hides_errors", message=message, pointer=pointer, severity="warning")]
-    return []
+        return "error messages go to /dev/null"
+    if _CLOSED.search(masked):
+        return "`2>&-` throws error messages away"
+    if any(_JOINED.search(part) and _OUT_NULL.search(part) for part in re.split(r"[;\n]|&&|\|\|", masked)):
+        return "error messages go through a pipe to /dev/null"
+    for name, inner, quoted in _CAPTURE.findall(plain):
+        if _JOINED_ANYWHERE.search(inner or quoted) and name not in readers.variables:
+            return f"error messages end in ${name}, which nothing reads"
+    for name in _error_files(command):
+        if not readers.has_file(name):
+            return f"error messages go to {name[:100]}, which nothing reads"
+    return ""
+
+
+def _error_files(command: str) -> list[str]:
+    """Gives the names, without folders, of the files that a step sends its error messages to."""
+    plain = _without_heredocs(command)
+    masked = _COMMENT.sub(lambda match: " " * len(match[0]), _cover(plain))
+    targets = [plain[found.start(1) : found.end(1)] for found in _ERROR_FILE.finditer(masked)]
+    return [_FILE_NAME.findall(target)[-1] for target in targets if _FILE_NAME.search(target) and "/dev/" not in target]
 
 
 def _mask(command: str) -> str:
     """Gives the command with heredoc bodies dropped and quoted text made a run of underscores."""
-    return _QUOTED.sub(lambda match: "_" * len(match[0]), _without_heredocs(command))
+    return _cover(_without_heredocs(command))
+
+
+def _cover(text: str) -> str:
+    return _QUOTED.sub(lambda match: "_" * len(match[0]), text)
 
 
 def _without_heredocs(command: str) -> str:
@@ -99,11 +164,3 @@ def _without_heredocs(command: str) -> str:
 
 def _inner(command: str) -> str:
     return re.sub(r"['\"]", "\n", command)
-
-
-def _is_talk(command: str, masked: str) -> bool:
-    """Says whether a step is echo or printf of fixed words to stdout."""
-    if re.search(r"[>|<&]", masked) or re.search(r"\$[\w({]|`", re.sub(r"'[^']*'", "", command)):
-        return False
-    parts = [part.strip() for part in re.split(r"[;\n]", masked)]
-    return all(_TALK.match(part) for part in parts if part)

@@ -19,6 +19,7 @@ Json = dict[str, Any]
 DEFAULT_SKILL = "shell"
 _INTENTS = ("instruction", "intent")
 _PLANS = ("output", "plan")
+_STEP_KEYS = ("command", "id", "needs")
 _OWN_KEYS = ("instruction", "output", "fixture", "expect", "metadata")
 
 
@@ -39,24 +40,87 @@ def as_plan(record: Record) -> Record:
     """Gives the plan_v1 form of a plan or a raw candidate `{intent, plan, domain}`; a plan_v1 record as it is.
 
     `plan` (or `output`) may be a script, a list of commands, or a list of steps `{command, id?, needs?}`; in steps
-    `depends_on` is taken for `needs`, and numbers as ids for their text. Keys that plan_v1 has no place for move to the
-    metadata, where any key is kept; a missing `metadata.skill` becomes `shell_DOMAIN`, or `shell` without a domain.
-    What is no plan at all is given back untouched, for the schema gate to refuse. The record itself is not changed.
+    `depends_on` is taken for `needs`, one need for a list of one, and numbers as ids for their text. Keys that plan_v1
+    has no place for move to the metadata, where any key is kept: those of the record under their names, those of its
+    steps as `steps`, one object a step; a name that is taken gets a number (`model_2`). A missing `metadata.skill`
+    becomes `shell_DOMAIN`, or `shell` without a domain. What is no plan at all is given back untouched, for the schema
+    gate to refuse. The record itself is not changed.
     """
     if not is_plan(record):
         return record
     intent = next(key for key in _INTENTS if key in record)
     plan = next(key for key in _PLANS if key in record)
-    taken = {*_OWN_KEYS, intent, plan}
-    metadata = record.get("metadata", {})
-    if isinstance(metadata, dict):
-        metadata = {**metadata, **{key: value for key, value in record.items() if key not in taken}}
-        if "skill" not in metadata:
-            metadata["skill"] = skill_of(metadata.get("domain"))
-    made: Record = {"instruction": record[intent], "output": _steps(record[plan])}
+    rest = {key: value for key, value in record.items() if key not in {*_OWN_KEYS, intent, plan}}
+    metadata, steps = record.get("metadata", {}), _steps(record[plan])
+    made: Record = {"instruction": record[intent], "output": steps}
     made |= {key: record[key] for key in ("fixture", "expect") if key in record}
-    made["metadata"] = metadata
+    if not isinstance(metadata, dict):
+        # Nothing can move there; what is left in its place is for the schema gate to refuse.
+        made |= {**rest, "metadata": metadata}
+        return record if made == record else made
+    made["output"], notes = _without_notes(steps)
+    made["metadata"] = _added(_added(metadata, rest), {"steps": notes} if any(notes) else {})
+    made["metadata"].setdefault("skill", skill_of(made["metadata"].get("domain")))
     return record if made == record else made
+
+
+def missing_half(record: Record) -> Finding | None:
+    """Gives what a candidate lacks that has a plan and no intent, or the other way round; None for any other record."""
+    has_intent, has_plan = (any(key in record for key in keys) for keys in (_INTENTS, _PLANS))
+    if not has_intent and ("plan" in record or ("output" in record and "domain" in record)):
+        message, remedy = "a plan needs `intent`: what it is to achieve", "add `intent` (or `instruction`) in words"
+    elif "intent" in record and not has_plan:
+        message, remedy = "an intent needs `plan`: the commands that achieve it", "add `plan` (or `output`)"
+    else:
+        return None
+    return Finding(code="missing_key", message=message, remedy=remedy)
+
+
+def pointer_as_written(record: Record, pointer: str) -> str:
+    """Gives a pointer into `as_plan(record)` as one into the record itself, by the keys its author wrote."""
+    if not is_plan(record) or not pointer:
+        return pointer
+    first, *rest = pointer.split("/")[1:]
+    names = {"instruction": _INTENTS, "output": _PLANS}.get(first, (first,))
+    key = next((name for name in names if name in record), first)
+    value = record.get(key)
+    if first == "output" and isinstance(value, str):
+        rest = []
+    elif first == "output" and isinstance(value, list) and rest and rest[0].isdigit() and int(rest[0]) < len(value):
+        step = value[int(rest[0])]
+        if isinstance(step, str):
+            rest = rest[:1]
+        elif isinstance(step, dict) and rest[1:2] == ["needs"]:
+            name = "needs" if "needs" in step else "depends_on"
+            rest = [rest[0], name, *(rest[2:] if isinstance(step.get(name), list) else ())]
+    return "/".join(["", key, *rest])
+
+
+def _without_notes(steps: object) -> tuple[object, list[Json]]:
+    """Takes from steps the keys that plan_v1 has no place for; gives both, one object of those keys a step."""
+    if not isinstance(steps, list):
+        return steps, []
+    kept = [
+        {key: value for key, value in step.items() if key in _STEP_KEYS} if isinstance(step, dict) else step
+        for step in steps
+    ]
+    notes = [
+        {key: value for key, value in step.items() if key not in _STEP_KEYS} if isinstance(step, dict) else {}
+        for step in steps
+    ]
+    return kept, notes
+
+
+def _added(metadata: Json, more: Json) -> Json:
+    """Gives the metadata with more keys, under the next free name where one stands there with another value."""
+    made = dict(metadata)
+    for key, value in more.items():
+        name, number = key, 1
+        while name in made and made[name] != value:
+            number += 1
+            name = f"{key}_{number}"
+        made[name] = value
+    return made
 
 
 def skill_of(domain: object) -> str:
@@ -86,6 +150,8 @@ def _step(step: object) -> object:
         made["needs"] = made.pop("depends_on")
     if _is_number(made.get("id")):
         made["id"] = str(made["id"])
+    if isinstance(made.get("needs"), str) or _is_number(made.get("needs")):
+        made["needs"] = [made["needs"]]
     if isinstance(made.get("needs"), list):
         made["needs"] = [str(name) if _is_number(name) else name for name in made["needs"]]
     return made

@@ -11,6 +11,7 @@ from typing import Any
 from frontier_core.records import Record
 from frontier_core.schemas import RECORD_SPECS, guess_spec, known_spec, load_schema, schema_ids
 from validators.base import Finding
+from validators.plans import missing_half
 
 VALIDATOR_NAME = "spec_validator"
 VALIDATOR_VERSION = "1.0.0"
@@ -32,6 +33,8 @@ _CODES = {
     "PropertyNames": "bad_path",
     "Not": "bad_path",
     "Constant": "bad_value",
+    "MaxProperties": "contradiction",
+    "FalseSchema": "contradiction",
 }
 
 
@@ -50,6 +53,8 @@ class SchemaGate:
         """Gives the spec a record was held against ("" when none fits) and what is wrong with it."""
         spec = guess_spec(record) if self.spec == "auto" else self.spec
         if spec is None:
+            if missing := missing_half(record):
+                return "", (missing,)
             keys = ", ".join(sorted(record)[:6]) or "none"
             return "", (
                 Finding(
@@ -95,6 +100,15 @@ def _finding(error: Any, record: Record) -> Finding:
         remedy = (
             "metadata with a skill is required on every record" if "metadata" in message or "skill" in message else ""
         )
+    elif kind == "MaxProperties":
+        message, remedy = "`absent` stands alone: what is gone has no content", "leave out one or the other"
+    elif kind == "FalseSchema":
+        message = f"{pointer.rpartition('/')[2]} can't stand beside another demand on the same output"
+        remedy = "leave out one or the other"
+    elif kind == "PropertyNames" and pointer.endswith("/env"):
+        code, message = "bad_name", f"no name of a variable: {message}"
+    elif kind == "PropertyNames" and pointer.endswith("/pages"):
+        code, message = "bad_page", f"a page's path must begin with a slash: {message}"
     elif code == "bad_path":
         message, remedy = f"a path is absolute or leaves the home folder: {_shorten(message)}", "use a relative path"
     elif code == "unknown_key" and pointer:

@@ -55,6 +55,7 @@ def command(
     from frontier_core.errors import UsageError
     from frontier_ops import stage_generate
     from frontier_ops.stage_files import Target
+    from generators import synth
     from generators.synth import CHECK_EVERY, Plan
 
     if split not in ("train", "eval"):
@@ -70,6 +71,12 @@ def command(
     if not chosen or domains or names:
         chosen += stage_generate.choose_domains(domains, names)
     requests = stage_generate.choose_requests(chosen, num, levels=level, policy=policy)
+    synth.check_capacity(
+        requests,
+        split="eval" if split == "eval" else "train",
+        allow_duplicates=allow_duplicates,
+        source=bound.source,
+    )
     if dry_run:
         for request in requests:
             console.emit(f"{request.count:6} {request.domain.skill} level {request.level}")

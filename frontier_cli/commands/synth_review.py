@@ -50,7 +50,7 @@ def command(
     from frontier_ops.stage_files import Target
 
     journal = review.Journal(review.journal_of(source))
-    who = reviewer or os.environ.get("USER", "") or os.environ.get("LOGNAME", "")
+    who = reviewer or _user_name()
     if export:
         console.note(f"wrote {review.export(source, export, journal, everything=everything)} records to {export}")
         return 0
@@ -68,12 +68,24 @@ def command(
     return 1 if waiting else 0
 
 
+def _user_name() -> str:
+    """Gives the person's name on this machine; "" where it has none."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
+
+
 def _ask(items: list[Item], journal: Journal, reviewer: str) -> None:
     """Shows each undecided record and does what the key says, until all are decided or the person stops."""
     from frontier_core.errors import UsageError
 
     if not sys.stdin.isatty() or not sys.stderr.isatty():
         raise UsageError("a review needs a terminal", hint="--export SHEET, fill it in, --import SHEET")
+    if not reviewer:
+        raise UsageError("who decides? set a reviewer", hint="--reviewer NAME")
     with _terminal(keys=True):
         _decide(items, journal, reviewer)
 

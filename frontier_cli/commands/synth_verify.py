@@ -46,6 +46,7 @@ def command(
     """
     from frontier_cli import verdicts as ending
     from frontier_core.domains import load_domains
+    from frontier_core.errors import UsageError
     from frontier_core.jsonl import dumps
     from frontier_ops import stage_verify
     from frontier_ops.engines import Judging
@@ -53,6 +54,9 @@ def command(
     from validators.fixtures import Fixtures
     from validators.heuristics import Rules
     from validators.sandbox.contract import Limits
+
+    if ray_address and engine != "ray":
+        raise UsageError("--ray-address is for --engine ray")
 
     ending.allowed_rejects(max_rejects, 0)  # a typo is said before the work, not after
     ending.refuse_mixed_output(as_json, output)

@@ -27,7 +27,7 @@ from generators.graphs.worlds import WORLDS
 from generators.procedural.chat_skill import ChatSkill
 from validators.graphs import ANSWER_MARK, Edge, GraphProblem, Query, answer_text, prompt_of
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 MAX_FACTS = {1: 8, 2: 12, 3: 18, 4: 24, 5: 32}
 """Level -> facts that an answer may rest on."""
 

@@ -315,5 +315,24 @@ def _read_rdf(reading: _Reading) -> Iterator[Triple]:
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise reading.refuse(f"can't be parsed: {said[0]}", int(line or 0), code="rdf") from error
     # rdflib keeps no order of its own; sorted, the same file gives the same graph everywhere.
-    for head, relation, tail in sorted((str(s), str(p), str(o)) for s, p, o in graph):
+    for head, relation, tail in sorted(_statements_of(graph)):
         yield from _statement(reading, head, relation, tail, 0)
+
+
+def _statements_of(graph: Any) -> list[tuple[str, str, str]]:
+    """The statements as text; blank nodes are called _:b1, _:b2, ... by what is said of them.
+
+    rdflib draws a blank node's id anew in each process. Its canonical ids hang on the graph alone.
+    """
+    from rdflib import BNode
+    from rdflib.compare import to_canonical_graph
+
+    if any(isinstance(node, BNode) for s, _, o in graph for node in (s, o)):
+        graph = to_canonical_graph(graph)
+    blanks = sorted({str(node) for s, _, o in graph for node in (s, o) if isinstance(node, BNode)})
+    names = {blank: f"_:b{number}" for number, blank in enumerate(blanks, start=1)}
+
+    def text(node: Any) -> str:
+        return names[str(node)] if isinstance(node, BNode) else str(node)
+
+    return [(text(s), str(p), text(o)) for s, p, o in graph]

@@ -84,8 +84,9 @@ def kinship(rng: Random) -> Graph:
     grown: list[str] = []
     year = rng.randint(1921, 1940)
     for generation in range(2):
-        children: list[str] = []
+        families: list[list[str]] = []
         for wife, husband in couples:
+            children: list[str] = []
             world.both(wife, "married_to", husband, (str(year + rng.randint(0, 6)), "", ""))
             for _ in range(rng.randint(2, 3) if generation == 0 else rng.randint(1, 2)):
                 child = next(waiting, None)
@@ -94,11 +95,12 @@ def kinship(rng: Random) -> Graph:
                 world.add(wife, "mother_of", child)
                 world.add(husband, "father_of", child)
                 children.append(child)
+            families.append(children)
         grown += [person for couple in couples for person in couple]
-        rng.shuffle(children)
-        couples = list(zip(children[0::2], children[1::2], strict=False))[:3]
+        couples = _pairs(rng, families)[:3]
         year += 25
-    known = [person for person in people if person in {*grown, *children}]
+    born = {child for children in families for child in children}
+    known = [person for person in people if person in {*grown, *born}]
     for person in known:
         world.add(person, "born_in", rng.choice(towns))
         if rng.random() < 0.6:
@@ -110,6 +112,19 @@ def kinship(rng: Random) -> Graph:
     world.named("town", *towns)
     world.named("occupation", *JOBS)
     return world.graph()
+
+
+def _pairs(rng: Random, families: list[list[str]]) -> list[tuple[str, str]]:
+    """Pairs children of different families, as far as they go."""
+    left = [rng.sample(children, len(children)) for children in families if children]
+    pairs = []
+    while len(left) > 1:
+        # The two largest give one each: that leaves the fewest without somebody of another family.
+        rng.shuffle(left)
+        left.sort(key=len, reverse=True)
+        pairs.append((left[0].pop(), left[1].pop()))
+        left = [children for children in left if children]
+    return pairs
 
 
 def geography(rng: Random) -> Graph:
@@ -178,7 +193,8 @@ def transit(rng: Random) -> Graph:
     world = _World()
     stops = invent(rng, "place", 22)
     districts = invent(rng, "country", 4)
-    lines = [f"line {letter}" for letter in rng.sample("ABCDEFGHKLMNPRST", 4)]
+    # Numbers: single letters are what questions call their variables.
+    lines = [f"line {number}" for number in rng.sample(range(1, 60), 4)]
     operators = [f"{name} Transit" for name in invent(rng, "thing", 3)]
     for line in lines:
         route = rng.sample(stops, rng.randint(5, 7))

@@ -14,7 +14,7 @@ from generators.base import Generator
 from generators.procedural.chat_skill import Mix, QuestionSkill, Scenario
 from generators.procedural.multi_hop_families import FAMILIES, Cast, Family, Puzzle
 
-VERSION = "1.0.0"
+VERSION = "1.0.1"
 LEVELS = (1, 2, 3, 4, 5)
 BRIEF = "Reply with one line: ANSWER: <answer>"
 STEPWISE = "Write one step a line, then end with the line ANSWER: <answer>"

@@ -427,7 +427,9 @@ def transfers(rng: Random, cast: Cast, num_steps: int, num_extras: int) -> Puzzl
             amount = rng.randint(1, max(1, min(15, has[giver])))
             if amount > has[giver]:
                 giver, taker = taker, giver
-            facts.append(f"Gift {number}: {giver} gives {taker} {amount} {unit}.")
+            facts.append(
+                f"Gift {number}: {giver} gives {taker} {amount} {unit.removesuffix('s') if amount == 1 else unit}."
+            )
         has[giver] -= amount
         has[taker] += amount
         steps.append(f"Gift {number}: {giver} has {has[giver]}, {taker} has {has[taker]}")

@@ -16,6 +16,7 @@ from frontier_core.lineage import mark
 from frontier_core.profiles import ProfileName, dress, undress, violation
 from frontier_core.records import Message, Record
 from frontier_core.schemas import load_schema
+from generators.teachers.forbidden import Forbidden, PatternTimeout
 from generators.teachers.json_text import find_json
 from generators.teachers.tasks import Task
 from generators.teachers.wire import Reply
@@ -26,8 +27,13 @@ from validators.plan_lint import lint
 from validators.schema_gate import SchemaGate
 from validators.skills.table import VERIFIERS
 
-FINAL = frozenset({"teacher_refused", "wrong_answer", "slot", "bad_task"})
+FINAL = frozenset({"teacher_refused", "wrong_answer", "slot", "bad_task", "forbid_timeout"})
 """Findings that asking again can't mend, or must not: a hint from the verifier would give the answer away."""
+
+TRACE_SKILL = "tool_use"
+GRAPH_SKILL = "graph_qa"
+GRAPH_KEYS = ("nodes", "edges", "query")
+"""What the verdict on an answer about a graph rests on, besides the prompt; `relations` says how it reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +68,8 @@ class Judge:
         self._template = template
         self._profile: ProfileName = profile
         self._gate = SchemaGate(template.spec)
+        self._graph_gate = SchemaGate("graph_v1")
+        self._forbidden = Forbidden(template.front.safety.forbid)
         self._validator: Any = None
         self._metadata_gate = _validator_for(load_schema("metadata_v1"))
         self._stage = f"teach:{template.front.name}@{template.digest[:12]}"
@@ -82,6 +90,18 @@ class Judge:
         if self._template.verify and skill not in VERIFIERS.names():
             remedy = "the template wants answers verified; verify: no leaves that out"
             return Finding(code="no_verifier", message=f"no verifier for the skill {skill!r}", remedy=remedy)
+        return self._unanswerable(task) if self._template.verify else None
+
+    @staticmethod
+    def _unanswerable(task: Task) -> Finding | None:
+        """What one answer can't serve, or what can't be judged by its prompt alone."""
+        if task.metadata["skill"] == TRACE_SKILL:
+            message = f"a task of {TRACE_SKILL} is a whole trace, and a teacher is asked for one answer"
+            return Finding(code="bad_task", message=message, remedy="frontier synth gen makes traces")
+        missing = [name for name in GRAPH_KEYS if name not in task.source]
+        if task.metadata["skill"] == GRAPH_SKILL and missing:
+            message = f"a task of {GRAPH_SKILL} needs {', '.join(missing)} to be judged by"
+            return Finding(code="bad_task", message=message, remedy="give records of frontier synth gen as tasks")
         return None
 
     def record(self, task: Task, reply: Reply, origin: Origin) -> Record:
@@ -125,11 +145,15 @@ class Judge:
 
     def _check_safety(self, task: Task, answer: Any) -> None:
         safety = self._template.front.safety
-        for pattern in safety.forbid:
-            for text in _texts(answer):
-                if found := pattern.search(text):
-                    message = f"the answer holds what is forbidden: {found[0][:80]!r}"
-                    raise _refused("forbidden", message, remedy="do it in another way")
+        try:
+            found = self._forbidden.find(_texts(answer))
+        except PatternTimeout as error:
+            raise _refused(
+                "forbid_timeout", str(error), remedy="write the template's pattern so that it ends"
+            ) from error
+        if found is not None:
+            message = f"the answer holds what is forbidden: {found!r}"
+            raise _refused("forbidden", message, remedy="do it in another way")
         if safety.refuse_rate and answer["refused"] != task.must_refuse:
             wanted = "refused" if task.must_refuse else "answered, not refused"
             raise _refused("wrong_refusal", f"the request must be {wanted}", pointer="/refused")
@@ -156,15 +180,17 @@ class Judge:
         for turn in turns:
             if turn["role"] == "assistant":
                 turn["content"] = dress(turn["content"], self._profile)
-        return {"messages": turns}
+        if not self._template.verify or task.metadata["skill"] != GRAPH_SKILL:
+            return {"messages": turns}
+        own = {name: value for name, value in task.source.items() if name in (*GRAPH_KEYS, "relations")}
+        return own | {"messages": turns}
 
     def _check(self, record: Record, task: Task) -> None:
-        _, findings = self._gate.check(record)
+        _, findings = (self._graph_gate if "nodes" in record else self._gate).check(record)
         if findings:
             first = findings[0]
-            of_task = (
-                first.pointer.startswith(("/fixture", "/expect")) and first.pointer[1:].split("/")[0] in task.source
-            )
+            part = first.pointer[1:].split("/")[0]
+            of_task = part in (*GRAPH_KEYS, "relations", "fixture", "expect") and part in task.source
             raise _refused("bad_task", first.message, pointer=first.pointer) if of_task else Refused(first)
         if self._template.spec == "plan_v1":
             try:

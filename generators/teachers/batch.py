@@ -6,12 +6,14 @@ need repair, requests that failed) is another batch file from the same command.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
 from frontier_core.errors import DataError, ServiceDecodeError
-from frontier_core.jsonl import Output, read_rows
+from frontier_core.jsonl import Output, Row, read_rows
+from frontier_core.records import Record
 from generators.teachers.client import Request, Unanswered
 from generators.teachers.journal import Journal
 from generators.teachers.ledger import Ledger
@@ -60,33 +62,59 @@ class BatchOutbox:
         self._output.__exit__(kind, error, trace)
 
 
-def read_results(source: str, wire: Wire, journal: Journal) -> dict[str, str]:
+def read_results(source: str, wire: Wire, journal: Journal, on_bad: Callable[[Row, DataError], None]) -> dict[str, str]:
     """Files every reply of a results file in the journal; those it has already stay as they are.
 
+    Args:
+        source: the file.
+        wire: whose form.
+        journal: gets the replies.
+        on_bad: gets each line that is no result, and why.
     Returns:
         The reason of each failed request, by its key.
     Raises:
-        DataError: a line is no result; names it.
+        DataError: no line is a result; says what is wrong with the first.
     """
     failures: dict[str, str] = {}
+    num_good = 0
+    bad: list[tuple[Row, DataError]] = []
     for row in read_rows(source):
-        if row.problem is not None:
-            raise row.problem
-        key = row.record.get("custom_id")
-        if not isinstance(key, str) or len(key) != 32 or set(key) - set("0123456789abcdef"):
-            message = "custom_id is not a key of ours"
-            hint = "is it the results file of a batch written with --batch-out?"
-            raise DataError(message, path=row.path, line=row.number, pointer="/custom_id", hint=hint)
-        document, reason = wire.batch_result(row.record)
-        try:
-            reply = wire.reply(document) if document is not None else None
-        except ServiceDecodeError as error:
-            reply, reason = None, error.message
+        problem = row.problem or _problem(row)
+        if problem is not None:
+            bad.append((row, problem))
+            continue
+        num_good += 1
+        key = row.record["custom_id"]
+        reply, reason = _reply(row.record, wire)
         if reply is None:
             failures[key] = reason
         elif journal.find(key) is None:
             journal.add(key, reply)
+    if not num_good:
+        raise bad[0][1]
+    for row, problem in bad:
+        on_bad(row, problem)
     return failures
+
+
+def _problem(row: Row) -> DataError | None:
+    key = row.record.get("custom_id")
+    if isinstance(key, str) and len(key) == 32 and not set(key) - set("0123456789abcdef"):
+        return None
+    hint = "is it the results file of a batch written with --batch-out?"
+    message, pointer = "custom_id is not a key of ours", "/custom_id"
+    return DataError(message, path=row.path, line=row.number, pointer=pointer, hint=hint, code="bad_result")
+
+
+def _reply(record: Record, wire: Wire) -> tuple[Reply | None, str]:
+    """Gives the reply of a line, or None and why there is none."""
+    try:
+        document, reason = wire.batch_result(record)
+        return (None if document is None else wire.reply(document)), reason
+    except ServiceDecodeError as error:
+        return None, error.message
+    except (AttributeError, TypeError):
+        return None, "the result has another form than the provider's"
 
 
 class Offline:

@@ -103,7 +103,7 @@ class Asker:
         for task in tasks:
             if not isinstance(task, Task):
                 row, problem = task
-                yield Job(None, [], None, reject=_bad_line(row, problem))
+                yield Job(None, [], None, reject=bad_line(row, problem))
                 continue
             finding = self._judge.problem(task)
             messages: list[Message] = []
@@ -308,7 +308,8 @@ class Feed:
                 self._loop.call_soon_threadsafe(self._arrived.set)
 
 
-def _bad_line(row: Row, problem: DataError) -> Record:
+def bad_line(row: Row, problem: DataError) -> Record:
+    """Gives the rejects line of a line that could not be used."""
     return reject_record(
         row.raw, path=row.path, line=row.number, code=problem.code, message=problem.problem,
         pointer=problem.pointer, remedy=problem.hint,

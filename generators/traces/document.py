@@ -27,6 +27,7 @@ MAX_NAME = 64
 NUM_TRIALS = 5
 _SKIPPED_HEADERS = ("authorization", "content-type", "accept")
 _TOTALS = ("total", "count", "total_count", "totalCount", "num_items", "size")
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+|[^\W\d_]+")
 _ITEM_KINDS = {"get": "get", "put": "replace", "patch": "update", "delete": "delete"}
 
 
@@ -165,7 +166,7 @@ class _Reader:
         if plan["kind"] == "list":
             self._check_filters(plan)
         _check_values(name, parameters, plan)
-        words = str(entry.get("summary") or "").strip() or name.replace("_", " ")
+        words = str(entry.get("summary") or "").strip() or _in_words(name)
         return Operation(
             name=name,
             summary=words,
@@ -301,6 +302,12 @@ def _check_values(name: str, parameters: Json, plan: Json) -> None:
             problem = argument_problem(schema, value)
             if problem:
                 raise Unsupported(f"{what}: a drawn value does not fit the schema: {problem}")
+
+
+def _in_words(name: str) -> str:
+    """`getBookByISBN`, `get_book_by_ISBN` -> `get book by ISBN`: how an operation without a summary is asked for."""
+    words = _WORDS.findall(name)
+    return " ".join(word if word.isupper() and len(word) > 1 else word.lower() for word in words) or name
 
 
 def _split_item(path: str) -> tuple[str, str]:

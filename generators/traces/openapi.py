@@ -22,7 +22,7 @@ from generators.traces.recipes import Recipe, recipes_of
 from generators.traces.stage import Stage
 from generators.traces.tool_use import SKILL, call_id
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 DOMAIN = "openapi"
 NUM_DRAWS = 256
 

@@ -17,8 +17,9 @@ from frontier_core.records import Message
 from generators.traces.expressions import evaluate
 from generators.traces.workflow import Workflow, fact_spec
 from validators.services.base import Json, differences, digest, error_of
-from validators.services.facts import NoFact, fact_text, states
+from validators.services.facts import NoFact, fact_text, unstated
 from validators.services.table import execute, seed_world, service_named, tools_of
+from validators.skills.tool_use import request_digest
 
 MAX_TRIES = 4
 """How often one call is made until a passing fault is over."""
@@ -70,8 +71,8 @@ class Scene:
 
     def reply(self, text: str, facts: Sequence[Json] = (), kind: str = "answer") -> None:
         """Adds an assistant text; raises ConfigError when it does not state its facts."""
-        absent = next((fact["text"] for fact in facts if not states(text, fact["text"])), None)
-        if absent is not None:
+        absent = unstated(text, [fact["text"] for fact in facts])
+        if absent:
             raise ConfigError(f"the reply {text!r} does not state {absent!r}")
         self.messages.append({"role": "assistant", "content": dress(text, "emoji_think")})
         self.replies.append({"kind": kind, "facts": list(facts)})
@@ -80,7 +81,7 @@ class Scene:
         """Gives what a judge holds the trace against."""
         changes = differences(self.initial_state, self.state)
         made: Json = {"final_state": {"sha256": digest(self.state), "changes": changes}}
-        made |= {"calls": self.calls, "replies": self.replies}
+        made |= {"calls": self.calls, "replies": self.replies, "request_sha256": request_digest(self.messages)}
         return {**made, "forbid": list(forbid)} if forbid else made
 
 

@@ -111,12 +111,21 @@ class Stage:
 
     def reply(self, made: Iterable[tuple[str, Any]], lead: str = "Done") -> None:
         """Adds a reply that states what the calls gave."""
-        facts, parts = [], []
+        facts, lines = [], []
         for call_id, result in made:
-            for name, fact in facts_of(call_id, result):
-                facts.append(fact)
-                parts.append(f"{name} is {fact['text']}")
-        self.scene.reply(f"{lead}: {'; '.join(parts)}." if parts else f"{lead}.", facts)
+            found = facts_of(call_id, result)
+            facts += [fact for _, fact in found]
+            if found:
+                line = "; ".join(_told(name, fact["text"], result) for name, fact in found)
+                lines.append(line if line.endswith(".") else f"{line}.")
+        told = f" {lines[0]}" if len(lines) == 1 else "".join(f"\n- {line}" for line in lines)
+        self.scene.reply(f"{lead}:{told}" if told else f"{lead}.", facts)
+
+
+def _told(name: str, words: str, result: Any) -> str:
+    # What the store answers to a deletion: nothing but the id that is gone.
+    is_deletion = isinstance(result, dict) and list(result) == ["deleted"] and result["deleted"] is not True
+    return f"{words} is deleted" if is_deletion else f"{name} is {words}"
 
 
 def _world(api: Api, declared: Sequence[Operation], rng: Random) -> Json:

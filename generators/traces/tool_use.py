@@ -20,7 +20,7 @@ from generators.base import Generator
 from generators.traces.play import Scene, play
 from generators.traces.workflow import LEVELS, Workflow, load_workflows
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 SKILL = "tool_use"
 
 

@@ -190,4 +190,4 @@ def test_logs_without_telemetry_are_no_telemetry(run, tmp_path):
 def test_input_and_output_must_differ(run, tmp_path):
     write(tmp_path, GOOD + b"\n")
     done = run("validate in.jsonl -o in.jsonl")
-    assert (done.code, done.error) == (2, "error: in.jsonl: is both input and output")
+    assert (done.code, done.error) == (2, "error: in.jsonl: is used twice")

@@ -133,6 +133,16 @@ def test_sheet_filled_in_elsewhere_comes_back(source: str, tmp_path: Path, suffi
     ]
 
 
+def test_sheet_of_a_spreadsheet_with_semicolons_is_read(source: str, tmp_path: Path) -> None:
+    item = next(review.items(source))
+    sheet = tmp_path / "sheet.csv"
+    sheet.write_text(f"key;line;decision;reason;reviewer;record\n{item.key};1;accept;;;\n")
+    assert review.import_decisions(str(sheet), source, journal(source), reviewer="kim") == 1
+    sheet.write_text("key;what\nx;y\n")
+    with pytest.raises(DataError, match="lacks the column 'decision'"):
+        review.import_decisions(str(sheet), source, journal(source), reviewer="kim")
+
+
 def test_sheet_with_a_mistake_decides_nothing(source: str, tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.jsonl"
     review.export(source, str(sheet), journal(source))

@@ -137,12 +137,16 @@ def test_bad_lines_and_missing_slots_are_rejected_and_nobody_is_asked(server):
         ("direct.yaml", {"q": "x", "level": "two"}, "bad_task"),
         ("skill_answer", {"skill": "poetry", "prompt": "x"}, "no_verifier"),
         ("skill_answer", {"skill": "math_mc"}, "slot"),
+        ("skill_answer", {"skill": "tool_use", "prompt": "x"}, "bad_task"),
     ],
 )
 def test_a_task_no_answer_could_serve_is_not_asked(server, template, task, code):
     Path("tasks.jsonl").write_text(json.dumps(task) + "\n")
     before = server.num_requests
-    result = teach(teaching(server, "tasks.jsonl", template=template), Target(output="out.jsonl"))
+    run = teaching(server, "tasks.jsonl", template=template)
+    guess = estimate(run)
+    assert (guess["num_bad_tasks"], guess["num_requests"]) == (1, 0)
+    result = teach(run, Target(output="out.jsonl"))
     assert (dict(result.tally.rejects), server.num_requests) == ({code: 1}, before)
 
 
@@ -360,6 +364,24 @@ def test_a_file_of_something_else_is_no_batch_result(server):
     Path("results.jsonl").write_text('{"custom_id":"mine"}\n')
     with pytest.raises(DataError, match=r"results\.jsonl:1 /custom_id"):
         batch(teaching(server, write_tasks(["a"])), Target(output="out.jsonl"), results="results.jsonl")
+
+
+def test_a_bad_line_among_a_batch_s_results_costs_only_itself():
+    with serving() as server:
+        run = teaching(server, write_tasks(["a", "b"]))
+        batch(run, Target(output="out.jsonl"), requests="batch.jsonl")
+        entries = [json.loads(line) for line in Path("batch.jsonl").read_text().splitlines()]
+        good = [json.dumps(line) for line in run_batch(server, "openai", entries)]
+        odd = json.dumps({"custom_id": entries[0]["custom_id"], "response": "gone"})
+        lines = [odd, '{"custom_id":"mine"}', good[0], "no json", good[1]]
+        Path("results.jsonl").write_text("\n".join(lines) + "\n")
+        result = batch(run, Target(output="out.jsonl"), results="results.jsonl")
+    assert (result.num_out, dict(result.tally.rejects)) == (2, {"bad_result": 1, "invalid_json": 1})
+    found = [(line["path"], line["line"], line["pointer"], line["raw"]) for line in read("out.rejects.jsonl")]
+    assert found == [
+        ("results.jsonl", 2, "/custom_id", '{"custom_id":"mine"}'),
+        ("results.jsonl", 4, "", "no json"),
+    ]
 
 
 def test_a_pipe_gets_each_record_as_soon_as_it_is_ready(server):

@@ -253,6 +253,13 @@ def test_the_verdicts_file_has_a_line_per_line_and_keeps_its_schema(sandbox, tmp
     assert again[0] == got[0] | {"origin": "remembered"}
 
 
+def test_pointers_of_rejects_and_verdicts_go_into_the_line_as_it_was_written(sandbox, tmp_path):
+    write(tmp_path / "in.jsonl", [{"intent": "i", "plan": ["ls", "rm x || true"]}])
+    run(tmp_path, verdicts=str(tmp_path / "v.jsonl"))
+    [reject], [verdict] = lines(tmp_path / "out.rejects.jsonl"), lines(tmp_path / "v.jsonl")
+    assert reject["pointer"] == verdict["findings"][0]["pointer"] == "/plan/1"
+
+
 def test_the_rejects_file_holds_no_clock(sandbox, tmp_path):
     write(tmp_path / "in.jsonl", [plan("bad1")])
     run(tmp_path)

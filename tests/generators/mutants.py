@@ -55,19 +55,28 @@ def mutants(answer: str, rng: Random) -> Iterator[str]:
     """Yields an endless run of answers that say something else than `answer`."""
     is_json = answer.startswith("{")
     for mutant in json_mutants(answer, rng) if is_json else text_mutants(answer, rng):
-        if is_json and _sorted(json.loads(mutant)) == _sorted(json.loads(answer)):
+        if is_json and _laid_down(json.loads(mutant)) == _laid_down(json.loads(answer)):
             continue
         if is_json or mutant.strip().removesuffix(".") != answer:
             yield mutant
 
 
-def _sorted(document: object) -> object:
-    """The document with each list in one order: solutions and unused tiles may come in any."""
+def _laid_down(document: object) -> object:
+    """The document as far as its skill's prompt lays it down.
+
+    Solutions and unused tiles may come in any order, words in capitals or not, and a status is any text.
+    """
     if isinstance(document, dict):
         return {
-            key: sorted(map(json.dumps, value))
+            key: sorted(json.dumps(_laid_down(item)) for item in value)
             if key in ("solutions", "unused_tiles") and isinstance(value, list)
-            else _sorted(value)
+            else _free(key, value)
             for key, value in document.items()
         }
     return document
+
+
+def _free(key: str, value: object) -> object:
+    if isinstance(value, str) and key == "answer":
+        return value.lower()
+    return bool(value.strip()) if isinstance(value, str) and key == "status" else _laid_down(value)

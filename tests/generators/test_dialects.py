@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frontier_core.errors import ConfigError, DataError
+from frontier_core.jsonl import dumps
 from generators.dialects import DialectName, dialect_named, from_dialect, sniff, to_dialect, with_profile
 
 META = {"skill": "binary", "level": 2, "notes": "kept"}
@@ -96,6 +97,44 @@ def test_plan_comes_back_from_its_conversation(dialect: DialectName) -> None:
     assert from_dialect(to_dialect(PLAN, dialect), dialect) == PLAN
 
 
+WORLD = {**PLAN, "fixture": {"dirs": {"a": {}}}, "expect": {"stdout": "a\n"}}
+WORLD = {key: WORLD[key] for key in ("instruction", "output", "fixture", "expect", "metadata")}
+
+
+@pytest.mark.parametrize("dialect", ["openai", "sharegpt", "alpaca", "trl", "delta", "echo", "chat"])
+def test_plan_comes_back_with_its_world_from_every_form_and_is_recognised(dialect: DialectName) -> None:
+    row = to_dialect(WORLD, dialect)
+    assert dumps(from_dialect(row, sniff(row))) == dumps(WORLD)
+
+
+def test_answer_edited_into_something_else_stays_a_chat() -> None:
+    row = to_dialect(WORLD, "openai")
+    row["messages"][-1]["content"] = "I would rather not."
+    assert from_dialect(row, "openai")["messages"] == row["messages"]
+
+
+def test_pair_without_a_prompt_gets_the_turns_both_begin_with() -> None:
+    asked, good, bad = ({"role": r, "content": c} for r, c in (("user", "a"), ("assistant", "b"), ("assistant", "c")))
+    record = from_dialect({"chosen": [asked, good], "rejected": [asked, bad]}, "trl")
+    assert (record["prompt"], record["chosen"], record["rejected"]) == ([asked], [good], [bad])
+    with pytest.raises(DataError, match="no prompt in common"):
+        from_dialect({"chosen": [good], "rejected": [bad]}, "trl")
+
+
+def test_answer_that_was_labelled_bad_is_no_training_data() -> None:
+    with pytest.raises(DataError, match="not to be learned"):
+        from_dialect({"prompt": "p", "completion": "bad", "label": False}, "trl")
+    kept = from_dialect({"prompt": "p", "completion": "good", "label": True}, "trl")
+    assert kept["metadata"]["extra"] == {"label": True}
+
+
+def test_foreign_key_never_takes_the_place_of_a_forms_own() -> None:
+    row = {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}], "prompt": "zz", "n": 1}
+    out = to_dialect(from_dialect(row, "sharegpt"), "trl")
+    assert (out["prompt"], out["n"]) == ([{"role": "user", "content": "a"}], 1)
+    assert out["metadata"]["extra"] == {"prompt": "zz"}
+
+
 FOREIGN: list[tuple[dict[str, Any], DialectName, dict[str, Any]]] = [
     (
         {"system": "S", "conversation": [{"human": "a", "assistant": "b"}]},
@@ -142,7 +181,8 @@ def test_keys_of_a_foreign_row_come_back_with_it() -> None:
 
 
 def test_metadata_written_as_text_is_read() -> None:
-    record = from_dialect({"messages": [], "metadata": '{"skill":"law","page":3}'}, "contract")
+    asked = {"role": "user", "content": "a"}
+    record = from_dialect({"messages": [asked], "metadata": '{"skill":"law","page":3}'}, "contract")
     assert record["metadata"] == {"skill": "law", "page": 3}
 
 
@@ -152,7 +192,10 @@ WRONG: list[tuple[dict[str, Any], DialectName, str]] = [
     ({"conversations": [{"from": "function_call", "value": "{"}]}, "sharegpt", "the function call is no JSON"),
     ({"instruction": "a", "output": 3}, "alpaca", "/output: 'output' is a int"),
     ({"prompt": "a"}, "trl", "'completion' is missing"),
-    ({"messages": [], "metadata": "x"}, "contract", "metadata is no object"),
+    ({"messages": [{"role": "user"}], "metadata": "x"}, "contract", "metadata is no object"),
+    ({"messages": []}, "contract", "/messages: messages holds no turns"),
+    ({"messages": "nope"}, "contract", "/messages: messages holds no turns"),
+    ({"messages": ["hi"]}, "contract", "/messages/0: the turn has no role"),
 ]
 
 
@@ -169,6 +212,15 @@ def test_what_a_form_can_not_hold_is_refused() -> None:
         to_dialect(talking, "sharegpt")
     with pytest.raises(DataError, match="without tools"):
         to_dialect(TRACE, "alpaca")
+    asked = {"role": "user", "content": "a"}
+    for message, dialect, words in (
+        ({"role": "developer", "content": "a"}, "sharegpt", "no speaker for the role 'developer'"),
+        ({"role": "assistant", "content": None}, "sharegpt", "no ShareGPT form"),
+        ({"role": "assistant", "content": [{"type": "text", "text": "a"}]}, "alpaca", "no Alpaca form"),
+        ({"role": "assistant", "content": "b", "weight": 0}, "alpaca", "no place for 'weight'"),
+    ):
+        with pytest.raises(DataError, match=words):
+            to_dialect({"messages": [asked, message], "metadata": META}, dialect)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="no sharegpt form"):
         to_dialect({"prompt": "a", "chosen": "b", "rejected": "c", "metadata": META}, "sharegpt")
 

@@ -1,11 +1,13 @@
 """Graph questions: the same everywhere, right in the whole graph, unique, harder by level, and even in coverage."""
 
 import hashlib
+import re
 import subprocess
 import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
+from random import Random
 
 import jsonschema_rs
 import networkx
@@ -21,7 +23,7 @@ from frontier_core.seeds import is_held_out
 from generators import synth
 from generators.graphs.coverage import graphs_covered
 from generators.graphs.graph_qa import GENERATOR, VERSION, _permuted, graph_generator
-from generators.graphs.worlds import PHRASES, WORLDS
+from generators.graphs.worlds import PHRASES, WORLDS, kinship, transit
 from validators.graphs import read_problem
 from validators.skills.graph_qa import verify
 
@@ -143,7 +145,7 @@ def test_answers_equal_a_recomputation_in_the_whole_graph(source, level):
 def test_dated_answers_equal_a_recomputation_in_the_whole_graph(level):
     graph = as_networkx(DATA / "moons.csv")
     seen = 0
-    for record in records("moons.csv", level, num=300):
+    for record in records("moons.csv", level, num=400):
         query = record["query"]
         if query["ask"] not in ("earliest", "latest") or len(query["any_of"][0]) > 1:
             continue
@@ -332,3 +334,25 @@ def test_worlds_are_worded_and_typed(name):
     assert set(graph.relations) <= set(PHRASES)
     assert 40 <= len(graph) <= 130
     assert set(graph.naming.types) >= set(graph.nodes)
+
+
+def test_nobody_marries_a_sibling():
+    for seed in range(80):
+        graph = kinship(Random(seed))
+        parents, couples = {}, []
+        for e in range(len(graph)):
+            head, relation = graph.heads[e], graph.relations[graph.kinds[e]]
+            if relation == "mother_of":
+                parents[graph.tails[e]] = head
+            elif relation == "married_to":
+                couples.append((head, graph.tails[e]))
+        assert couples
+        for one, other in couples:
+            assert one not in parents or parents[one] != parents.get(other)
+
+
+def test_no_line_is_called_by_a_letter_that_questions_use():
+    for seed in range(20):
+        lines = [node for node, kind in transit(Random(seed)).naming.types.items() if kind == "line"]
+        assert len(set(lines)) == 4
+        assert all(re.fullmatch(r"line \d+", line) for line in lines)

@@ -2,6 +2,10 @@
 
 import gzip
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -252,3 +256,26 @@ def test_a_million_triples_are_read_in_bounded_memory(tmp_path):
     count, peak_mb = map(int, done.stdout.split())
     assert count == 1_000_000
     assert peak_mb < 400
+
+
+BLANKS = """@prefix x: <http://x.org/> .
+x:Io x:found [ x:by x:Galileo ; x:in "1610" ] ; x:seen [ x:by x:Marius ] .
+_:someone x:knows [ x:knows _:someone ] .
+"""
+
+
+def test_blank_nodes_of_turtle_get_the_same_names_in_every_process(tmp_path):
+    pytest.importorskip("rdflib")
+    path = write(tmp_path, "blank.ttl", BLANKS)
+    script = (
+        "import sys; from generators.graphs.triples import load_graph; g = load_graph(sys.argv[1]).graph;"
+        "print([(g.nodes[g.heads[e]], g.relations[g.kinds[e]], g.nodes[g.tails[e]]) for e in range(len(g))])"
+    )
+    root = str(Path(__file__).parents[2])
+    said = set()
+    for hash_seed in ("1", "2"):
+        env = {"PATH": os.environ["PATH"], "PYTHONHASHSEED": hash_seed, "PYTHONPATH": root}
+        command = [sys.executable, "-c", script, str(path)]
+        said.add(subprocess.run(command, capture_output=True, text=True, env=env, check=True).stdout)
+    assert said == {f"{facts_of(load_graph(path).graph)}\n"}
+    assert "_:b1" in said.pop()

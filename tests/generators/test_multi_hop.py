@@ -1,6 +1,7 @@
 """Multi-hop word problems: the same everywhere, as many steps as the level says, every family at every level."""
 
 import hashlib
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -137,6 +138,11 @@ def test_two_seeds_share_no_problem(level):
 
 def test_no_prompt_stands_in_two_levels():
     assert len({prompt_of(record) for level in LEVELS for record in records(level)}) == 600 * len(LEVELS)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_one_thing_is_no_plural(level):
+    assert not [record for record in records(level) if re.search(r"\bgives [A-Z][a-z]+ 1 [a-z]+s\b", prompt_of(record))]
 
 
 def test_times_of_day_are_written_with_two_digits():

@@ -20,6 +20,8 @@ from frontier_core.errors import UsageError
 from generators.procedural.shell import base, text_processing
 from generators.procedural.shell.base import ShellGenerator, changed_files, tools_of
 from validators.execution_gate import judge_plan
+from validators.plan_lint import lint
+from validators.plans import plan_commands
 from validators.schema_gate import SchemaGate
 
 DOMAINS = (
@@ -72,6 +74,13 @@ def test_domain_has_at_least_eight_kinds_of_task_under_different_names(generator
     names = [template.__name__ for level in generator.levels for template in generator.templates[level]]
     assert len(set(names)) == len(names) >= 8
     assert all(len(generator.templates[level]) >= 3 for level in generator.levels)
+
+
+def test_text_of_no_plan_is_refused(generator):
+    for level in generator.levels:
+        for index in range(60):
+            findings = lint(plan_commands(generator.sample(7, index, level)))
+            assert [finding for finding in findings if finding.severity == "error"] == []
 
 
 def test_records_fulfil_plan_v1_and_carry_complete_metadata(generator):

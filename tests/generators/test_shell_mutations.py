@@ -81,6 +81,26 @@ def test_other_folders_and_file_names_come_from_the_two_worlds():
     assert plans("wrong_name", "rm a/x.txt", **world) == [["rm a/x_1.txt"]]
 
 
+def test_modes_are_changed_where_none_is_asked_for():
+    files = {"a": {"text": ""}, "b c": {"dir": True}, "d": {"absent": True}, "e": {"mode": "600"}}
+    assert plans("wrong_mode", "x", expect={"files": files}) == [
+        ["x", "chmod 777 ~/a"],
+        ["x", "chmod 600 ~/a"],
+        ["x", "chmod 777 ~/'b c'"],
+    ]
+
+
+def test_every_mode_that_nobody_asked_for_is_refused(sandbox):
+    codes = set()
+    for record in samples(2):
+        for commands in candidates(record).get("wrong_mode", [])[:2]:
+            spoiled = {**record, "output": [{"command": command} for command in commands]}
+            verdict = judge_plan(spoiled, sandbox)
+            assert not verdict.ok, (record["metadata"]["scenario"], commands)
+            codes.add(verdict.code)
+    assert codes == {"wrong_mode"}
+
+
 def test_broken_command_hides_its_failure():
     assert plans("swallowed_failure", "mv a b") == [["mv --no-such-option a b || true"]]
     assert plans("swallowed_failure", "for f in a; do rm $f; done") == [

@@ -16,6 +16,7 @@ from generators.synth import (
     MAX_MISSES,
     Plan,
     Request,
+    bound,
     check_capacity,
     generate,
     generate_lines,
@@ -92,6 +93,20 @@ def test_more_than_a_level_has_is_refused_at_once():
     requests = plan_requests([Domain(name="a", skill="binary", levels=(1,))], 10_000_000)
     with pytest.raises(UsageError, match="binary level 1 has about"):
         next(generate(requests, seed=0))
+
+
+def test_a_level_without_problems_names_those_that_have_some():
+    class Small:
+        skill, levels = "graph_qa", (1, 2, 3)
+        generator_id, generator_version = "small", "1"
+
+        def capacity(self, level):
+            return {1: 200, 2: 0, 3: 90}[level]
+
+    requests = plan_requests([Domain(name="a", skill="graph_qa", levels=(2,))], 5)
+    with pytest.raises(UsageError, match="graph_qa level 2 has about 0 distinct problems") as caught:
+        check_capacity(requests, split="train", allow_duplicates=False, source=bound(Small()))
+    assert caught.value.hint == "levels that have problems: 1 (about 163), 3 (about 69); choose with --level"
 
 
 def test_an_unknown_level_names_the_known_ones():

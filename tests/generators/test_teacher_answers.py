@@ -7,12 +7,16 @@ from hypothesis import strategies as st
 from frontier_core.domains import Domain
 from frontier_core.errors import DataError
 from frontier_core.jsonl import Row, dumps
+from frontier_core.profiles import undress
+from frontier_core.records import last_assistant
+from generators.graphs.graph_qa import GENERATOR as GRAPH_QA
 from generators.synth import Request as Cell
 from generators.teachers.answers import Judge, Origin, Refused, complaint
 from generators.teachers.json_text import find_json
 from generators.teachers.tasks import Task, tasks_from_cells, tasks_from_rows
 from generators.teachers.wire import Reply
 from generators.templates import load_template
+from generators.traces.tool_use import GENERATOR as TOOL_USE
 from validators.schema_gate import SchemaGate
 
 ORIGIN = Origin(model="m", sampling={"max_tokens": 9}, key="k", num_asked=1)
@@ -195,6 +199,67 @@ def test_a_teacher_s_answer_to_a_skill_s_problem_is_judged_by_the_skill():
     assert record["metadata"]["problem"]["index"] == 0
     assert ask("skill_answer", PROBLEM, "A")[0] == "wrong_answer"
     assert ask("skill_answer", PROBLEM, "  ")[0] == "empty_answer"
+
+
+def made(generator, level=1):
+    """A record as `frontier synth gen` writes it, and its answer."""
+    record = generator.sample(7, 0, level)
+    return record, undress(last_assistant(record)).strip()
+
+
+def test_a_graph_problem_keeps_its_graph_for_the_verdict_and_in_the_record():
+    problem, answer = made(GRAPH_QA)
+    record = ask("skill_answer", problem, answer)
+    assert record["messages"] == problem["messages"]
+    for key in ("nodes", "edges", "relations", "query"):
+        assert record[key] == problem[key]
+    assert SchemaGate().check(record) == ("graph_v1", ())
+    assert ask("skill_answer", problem, "ANSWER: nobody at all")[0] == "wrong_answer"
+
+
+def test_a_task_no_single_answer_can_serve_is_said_before_anyone_is_asked():
+    trace, graph = made(TOOL_USE)[0], made(GRAPH_QA)[0]
+    template = load_template("skill_answer")
+    bare = {"skill": "graph_qa", "prompt": "Who?"}
+    rows = [Row("t.jsonl", n, dumps(task), task, None) for n, task in enumerate((trace, graph, bare), 1)]
+    findings = [Judge(template, "plain").problem(task) for task in tasks_from_rows(rows, template, seed=0)]
+    assert [finding and finding.code for finding in findings] == ["bad_task", None, "bad_task"]
+    assert "nodes, edges, query" in findings[2].message
+
+
+BACKTRACKING = """
+name: forbidding
+skill: chat
+user: "{{ q }}"
+safety: {forbid: ["never this", "(a+)+b"]}
+turns:
+  - {role: user, content: "{{ q }}"}
+  - {role: assistant, content: "{{ answer }}"}
+"""
+
+
+def test_a_forbidden_pattern_that_never_ends_costs_the_row_and_not_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("generators.teachers.forbidden.DEADLINE_S", 0.2)
+    path = tmp_path / "forbidding.yaml"
+    path.write_text(BACKTRACKING)
+    template = load_template(str(path))
+    task = next(iter(tasks_from_rows([Row("t", 1, b"{}", {"q": "x"}, None)], template, seed=0)))
+    judge = Judge(template, "plain")
+
+    def code(answer):
+        try:
+            judge.record(task, reply(answer), ORIGIN)
+        except Refused as refused:
+            return refused.finding.code, refused.finding.message
+        return "ok", ""
+
+    hung = code("a" * 40 + "!")
+    assert hung[0] == "forbid_timeout"
+    assert "(a+)+b" in hung[1]
+    assert code("fine \ud800 words")[0] == "ok"
+    assert code("well, aab it is") == ("forbidden", "the answer holds what is forbidden: 'aab'")
+    assert code("never this") == ("forbidden", "the answer holds what is forbidden: 'never this'")
+    assert code("a" * 40 + "!")[0] == "forbid_timeout"
 
 
 def test_profiles_dress_the_answer():

@@ -100,6 +100,28 @@ def test_later_calls_use_what_earlier_ones_gave():
     assert orjson.loads(arguments)["event_id"] == found["events"][0]["id"]
 
 
+def test_every_mail_address_of_a_call_was_said_or_looked_up_before(traces):
+    address = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+    for record in traces:
+        heard = set()
+        for message in record["messages"]:
+            for call in message.get("tool_calls", ()):
+                used = set(address.findall(call["function"]["arguments"]))
+                assert used <= heard, record["metadata"]["scenario"]
+            heard |= set(address.findall(message["content"] or ""))
+
+
+def test_a_query_for_a_guessed_column_names_that_column():
+    index = [workflow.front.name for workflow in GENERATOR.workflows(4)].index("database_wrong_column")
+    for turn in range(20):
+        record = GENERATOR.sample(3, index + turn * len(GENERATOR.workflows(4)), 4)
+        [(_, arguments)] = calls_of(record)[0][0]
+        guess = re.fullmatch(r"SELECT MAX\((\w+)\) FROM invoices", orjson.loads(arguments)["sql"])[1]
+        asked = record["messages"][1]["content"]
+        assert re.search(rf"\b{guess}\b", asked)
+        assert " for " not in asked
+
+
 def test_refusals_keep_their_quota_and_call_nothing_forbidden():
     workflows = GENERATOR.workflows(4)
     index = [workflow.front.name for workflow in workflows].index("safety_drop_rows")
@@ -130,7 +152,7 @@ def test_metadata_says_where_a_trace_comes_from():
         "seed": 1,
         "index": index,
     }
-    assert re.fullmatch(r"1\.0\.0\+[0-9a-f]{8}", GENERATOR.generator_version)
+    assert re.fullmatch(r"1\.1\.0\+[0-9a-f]{8}", GENERATOR.generator_version)
 
 
 def test_replay_makes_a_trace_again(traces):
@@ -286,6 +308,30 @@ def misstate(record, rng):
     return not states(changed, words)
 
 
+def change_digit(record, rng):
+    """One digit of the last reply becomes another."""
+    text = undress(record["messages"][-1]["content"])
+    places = [place for place, char in enumerate(text) if char.isdecimal()]
+    if not places:
+        return False
+    place = rng.choice(places)
+    digit = rng.choice([digit for digit in "0123456789" if digit != text[place]])
+    record["messages"][-1]["content"] = dress(text[:place] + digit + text[place + 1 :], "emoji_think")
+    return True
+
+
+def add_number(record, rng):
+    text = undress(record["messages"][-1]["content"])
+    record["messages"][-1]["content"] = dress(f"{text} That makes {rng.randint(10**6, 10**7)}.", "emoji_think")
+    return True
+
+
+def change_request(record, rng):
+    turn = rng.choice([message for message in record["messages"] if message["role"] in ("system", "user")])
+    turn["content"] += " Or not."
+    return True
+
+
 def stop_early(record, rng):
     del record["messages"][-1]
     return True
@@ -325,6 +371,9 @@ MUTATIONS = [
     rename_tool,
     break_id,
     misstate,
+    change_digit,
+    add_number,
+    change_request,
     stop_early,
     call_forbidden,
     comply,
@@ -333,10 +382,10 @@ MUTATIONS = [
 NEEDS_CALLS = MUTATIONS[:9]
 
 
-def test_a_thousand_mutants_are_all_refused(traces):
+def test_two_thousand_mutants_are_all_refused(traces):
     rng = Random(1)
     accepted, made = [], dict.fromkeys((mutation.__name__ for mutation in MUTATIONS), 0)
-    while sum(made.values()) < 1000:
+    while sum(made.values()) < 2000:
         record = rng.choice(traces)
         mutation = rng.choice(MUTATIONS)
         if mutation in NEEDS_CALLS and not calling(record):
@@ -348,6 +397,17 @@ def test_a_thousand_mutants_are_all_refused(traces):
                 accepted.append((mutation.__name__, record["metadata"]["scenario"], record["metadata"]["index"]))
     assert accepted == []
     assert min(made.values()) >= 5
+
+
+def test_no_changed_digit_of_a_last_reply_is_accepted(traces):
+    rng = Random(4)
+    accepted = []
+    for record in traces:
+        for _ in range(3):
+            mutant = copy.deepcopy(record)
+            if change_digit(mutant, rng) and judge(mutant).ok:
+                accepted.append((record["metadata"]["scenario"], undress(mutant["messages"][-1]["content"])))
+    assert accepted == []
 
 
 def test_whatever_leaf_of_a_trace_is_broken_the_judge_gives_a_verdict(traces):
@@ -475,3 +535,10 @@ def test_without_jinja2_the_install_line_is_named(monkeypatch):
     with pytest.raises(EnvironmentMissing, match="workflow templates need jinja2") as caught:
         expressions.check_syntax("{{ a }}")
     assert caught.value.hint == "pip install 'frontier-data-engine[llm]'"
+
+
+def test_one_piece_is_no_plural():
+    records = [GENERATOR.sample(7, index, 5) for index in range(300)]
+    asked = [turn["content"] for record in records for turn in record["messages"] if turn["role"] == "user"]
+    assert any(" needs 1 piece of " in text for text in asked)
+    assert not [text for text in asked if " 1 pieces " in text]

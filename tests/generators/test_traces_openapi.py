@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import re
 from pathlib import Path
 
 import orjson
@@ -345,3 +346,23 @@ def test_a_missing_file_and_an_absent_level_are_usage_errors(tmp_path, generator
     with pytest.raises(UsageError, match="allows no level 9"):
         generator.sample(1, 0, 9)
     assert generator.domain.levels == generator.levels
+
+
+def test_an_operation_without_a_summary_is_asked_for_in_words(tmp_path):
+    lab = openapi_generator(written(tmp_path, FUNCTIONS))
+    assert {found.summary for found in lab.api.operations} == {"get list sets", "post list ids", "get read"}
+    document = copy.deepcopy(FUNCTIONS)
+    document["paths"]["/read"]["get"]["operationId"] = "getBookByISBN"
+    named = openapi_generator(written(tmp_path, document))
+    assert "get book by ISBN" in {found.summary for found in named.api.operations}
+
+
+def test_a_deletion_is_told_as_one_and_several_results_stand_on_lines_of_their_own(traces):
+    deleted = [r for r in traces if r["metadata"]["scenario"] == "delete_deleteGuest"]
+    assert deleted
+    for record in deleted:
+        assert re.fullmatch(r"Done: \S+ is deleted\.", undress(last_assistant(record)))
+    compared = [r for r in traces if r["metadata"]["scenario"].startswith("compare_change")]
+    assert compared
+    for record in compared:
+        assert re.fullmatch(r"Done:(\n- .+\.){3}", undress(last_assistant(record)))

@@ -183,6 +183,10 @@ def outcome(errors: str, status: str = "ok") -> Outcome:
         ("find: '/proc/1/map_files': Permission denied\n", []),
         ("cat: x: Permission denied\n", ["stderr_complaint"]),
         ("awk: line 1: syntax error at or near }\n", ["stderr_complaint"]),
+        (
+            "bash: line 1: warning: here-document at line 1 delimited by end-of-file (wanted `EOF')\n",
+            ["stderr_complaint"],
+        ),
         ("Switched to branch 'x'\n", []),
         ("error: pathspec not found\n", []),
     ],

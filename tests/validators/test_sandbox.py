@@ -402,7 +402,7 @@ def test_works_as_an_ordinary_user(native: Sandbox) -> None:
 
 
 def test_limits_refuse_what_nothing_could_run_under() -> None:
-    with pytest.raises(ConfigError, match="memory_bytes"):
+    with pytest.raises(ConfigError, match="the memory limit"):
         Limits(memory_bytes=1)
 
 
@@ -566,3 +566,19 @@ def test_self_test_has_a_time_limit_of_its_own() -> None:
         assert run(strict, "sleep 0.3", timeout_s=20.0).status == "ok"
     finally:
         strict.close()
+
+
+@pytest.mark.parametrize(
+    ("limit", "message", "hint"),
+    [
+        ({"timeout_s": float("nan")}, "the time limit of nan s is out of range", "0.1 to 86,400 s"),
+        ({"timeout_s": float("inf")}, "the time limit of inf s is out of range", "0.1 to 86,400 s"),
+        ({"memory_bytes": 16 << 20}, "the memory limit of 16 MiB is out of range", "32 to 1,048,576 MiB"),
+        ({"max_processes": 4}, "the process limit of 4 is out of range", "8 to 30,000"),
+        ({"disk_bytes": 1 << 50}, "the disk limit of 1,073,741,824 MiB is out of range", "1 to 65,536 MiB"),
+    ],
+)
+def test_limit_out_of_range_says_which_and_the_range(limit: dict[str, Any], message: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Limits(**limit)
+    assert (caught.value.message, caught.value.hint) == (message, hint)

@@ -1,6 +1,6 @@
 import pytest
 
-from validators.services.facts import NoFact, fact_text, states
+from validators.services.facts import NoFact, backed, claims, fact_text, states, unstated
 
 RESULTS = {
     "c1": {
@@ -74,3 +74,25 @@ def test_what_does_not_follow_is_no_fact(fact, says):
 )
 def test_a_text_states_whole_words_only(text, words, does):
     assert states(text, words) is does
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "absent"),
+    [
+        ("50.00 went, 50.00 are left", ["50.00", "50.00"], ""),
+        ("50.00 went and are left", ["50.00", "50.00"], "50.00"),
+        ("from Rome to Rome Transit", ["Rome", "Rome Transit"], ""),
+        ("to Rome Transit", ["Rome", "Rome Transit"], "Rome"),
+    ],
+)
+def test_each_fact_needs_a_place_of_its_own(text, words, absent):
+    assert unstated(text, words) == absent
+
+
+def test_claims_are_numbers_ids_dates_times_addresses_and_amounts():
+    text = "ct_4 (Ann, ann@x.org) paid -94.90 at 10:05 on 2025-03-05, a/b-2.md: 3 words, Wednesday 5 March."
+    assert claims(text) == {"ct_4", "ann@x.org", "-94.90", "10:05", "2025-03-05", "a/b-2.md", "3", "--03-05"}
+
+
+def test_a_moment_backs_its_date_its_time_and_the_date_in_words():
+    assert {"2025-03-05", "10:05", "--03-05"} <= backed('{"start":"2025-03-05T10:05"}')

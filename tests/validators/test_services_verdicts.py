@@ -8,7 +8,7 @@ import pytest
 
 from validators.services.base import differences, digest
 from validators.services.table import execute, seed_world, tools_of
-from validators.skills.tool_use import verify
+from validators.skills.tool_use import request_digest, verify
 
 
 def hand_made():
@@ -57,10 +57,33 @@ def test_the_trace_as_it_is_is_accepted():
 
 @pytest.mark.parametrize(
     ("answer", "code"),
-    [("Done, 15.00.", "ok"), ("I moved 115.00.", "missing_fact"), ("", "missing_fact")],
+    [
+        ("Done, 15.00.", "ok"),
+        ("I moved 115.00.", "missing_fact"),
+        ("", "missing_fact"),
+        ("I moved 15.00, the fee was 3.", "unsupported_claim"),
+        ("I moved 15.00 on 2031-02-03.", "unsupported_claim"),
+        ("I moved 15.00 and told boss@nowhere.example.", "unsupported_claim"),
+    ],
 )
 def test_another_answer_is_judged_by_its_facts(answer, code):
     assert verify(hand_made(), answer).code == code
+
+
+def test_one_occurrence_does_not_state_two_facts():
+    record = hand_made()
+    facts = record["expect"]["replies"][1]["facts"]
+    facts.append(dict(facts[0]))
+    assert verify(record, "I moved 15.00.").code == "missing_fact"
+    assert verify(record, "I moved 15.00, the amount is 15.00.").ok
+
+
+def test_a_request_that_is_bound_may_not_change():
+    record = hand_made()
+    record["expect"]["request_sha256"] = request_digest(record["messages"])
+    assert verify(record, "I moved 15.00.").ok
+    record["messages"][0]["content"] = "Move 15.00 to my checking."
+    assert verify(record, "I moved 15.00.").code == "request_changed"
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,7 @@ def open_sandbox(
         ConfigError: there is no such backend, or it has no runtimes.
         EnvironmentMissing: it (with "auto": none) works here; says what is missing and what to install.
     """
-    check_name(name)
-    if runtime and name not in ("auto", "docker-run"):
-        raise ConfigError(f"{name} has no runtimes to choose from", hint="--sandbox docker-run --runtime ...")
+    check_name(name, runtime)
     name = "docker-run" if runtime else name
     note: Note = on_note or _drop
     problems: dict[str, list[str]] = {}  # what is wrong -> with which backends
@@ -52,10 +50,12 @@ def open_sandbox(
     raise EnvironmentMissing(f"no sandbox to run plans in: {'; '.join(problems)}", hint=hint)
 
 
-def check_name(name: str) -> None:
-    """Raises ConfigError when a sandbox's name is neither "auto" nor that of a backend."""
+def check_name(name: str, runtime: str = "") -> None:
+    """Raises ConfigError when a name is neither "auto" nor that of a backend, or that backend has no runtimes."""
     if name != "auto" and name not in BACKENDS:
         raise ConfigError(f"unknown sandbox {name!r}", hint=did_you_mean(name, ["auto", *BACKENDS]))
+    if runtime and name not in ("auto", "docker-run"):
+        raise ConfigError(f"{name} has no runtimes to choose from", hint="--sandbox docker-run --runtime ...")
 
 
 def _drop(_text: str) -> None:

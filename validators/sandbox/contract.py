@@ -18,6 +18,16 @@ MIB = 1 << 20
 STATUSES = ("ok", "nonzero", "timeout", "oom", "output_limit", "disk_limit", "forbidden", "sandbox_error")
 
 
+RANGES: dict[str, tuple[str, str, int, float, float]] = {
+    "timeout_s": ("time", "s", 1, 0.1, 86_400),
+    "memory_bytes": ("memory", "MiB", MIB, 32, 1 << 20),
+    "max_processes": ("process", "", 1, 8, 30_000),
+    "disk_bytes": ("disk", "MiB", MIB, 1, 1 << 16),
+    "output_bytes": ("output", "KiB", 1 << 10, 1 / 1024, 1 << 20),
+}
+"""Limit -> what it is called, its unit, that in bytes or seconds, the least and the most in that unit."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What one plan may use; each is enforced, and what happens past it is a status.
@@ -33,16 +43,11 @@ class Limits:
     output_bytes: int = MIB
 
     def __post_init__(self) -> None:
-        floors: dict[str, float] = {
-            "timeout_s": 0.1,
-            "memory_bytes": 32 * MIB,
-            "max_processes": 8,
-            "disk_bytes": MIB,
-            "output_bytes": 1,
-        }
-        for name, floor in floors.items():
-            if getattr(self, name) < floor:
-                raise ConfigError(f"sandbox limit {name} is {getattr(self, name)}", hint=f"at least {floor}")
+        for name, (word, unit, per_unit, least, most) in RANGES.items():
+            value = getattr(self, name) / per_unit
+            if not least <= value <= most:  # NaN is in no range
+                told = f"the {word} limit of {value:,.10g} {unit}".rstrip()
+                raise ConfigError(f"{told} is out of range", hint=f"{least:.10g} to {most:,.10g} {unit}".rstrip())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +60,13 @@ class Outcome:
     counts what a process was before it became another program). `oom_kills`: processes the memory killer took (without
     a cgroup: we), or 1 that said itself that memory ran out.
 
-    `stdout` and `stderr`: {text (capped), bytes, truncated, sha256 of all bytes}. `steps`: for each step that ran
-    {step (from 0, in running order), exit_code, wall_s, stdout and stderr (the first 1000 characters), has_state (false
-    when the shell ended without saying where it stood, so that the next step started where this one had)}. `changes`:
-    the first 1000 paths that differ from the baseline ({path, change: added | removed | changed, kind, mode, size,
-    sha256, target}), `num_changes` all of them. `other_effects`: something was left in /tmp or /dev/shm, or a process
-    of the fixture ended; looked for only when no path changed and nothing was printed. `processes_left`: processes
-    alive when the last step ended.
+    `stdout` and `stderr`: {text (capped), bytes, truncated, sha256 of all bytes}. `steps`: for each step that ran {step
+    (from 0, in running order), exit_code, wall_s, stdout and stderr (the first 1000 characters), has_state (false when
+    the shell ended without saying where it stood, so that the next step started where this one had)}. `changes`: the
+    first 1000 paths that differ from the baseline ({path, change: added | removed | changed, kind, mode, size, sha256,
+    target}), `num_changes` all of them. `other_effects`: something was left in /tmp or /dev/shm, a file got another
+    time, or a process of the fixture ended; looked for only when no path changed and nothing was printed.
+    `processes_left`: processes alive when the last step ended.
 
     `findings`: where the world is not as expected ({code, message, pointer, remedy}); only looked for when status is
     ok. `reason` says a failure in words: for `forbidden` the line that shows it; for sandbox_error what happened, where

@@ -14,6 +14,7 @@ looked at when the plan has ended.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -39,7 +40,7 @@ NO_NAMESERVER = "192.0.2.1"
 """Set aside for documentation (RFC 5737); without it the container would know the host's."""
 SHIM_NAMES = "io.containerd."
 """Engines take the name of any containerd shim, whether they list it or not."""
-RUNNER_MODULES = ("confine", "world", "prepare", "snapshot", "expectations", "runner")
+RUNNER_MODULES = ("confine", "world", "faults", "prepare", "snapshot", "modes", "expectations", "runner")
 """What runs inside, each after those it imports."""
 
 
@@ -213,8 +214,10 @@ def connect() -> Any:
         client = docker.from_env(timeout=PING_TIMEOUT_S)
         client.ping()
     except DockerException as error:
-        reason = str(error).split("(", 1)[0].strip() or type(error).__name__
+        where = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+        found = re.search(r"Error\(\d+, '([^']+)'\)", str(error))  # the innermost reason, of the operating system
+        reason = found[1] if found else str(error).partition("(")[0].strip(" :") or type(error).__name__
         hint = "start the engine (systemctl start docker, or dockerd), or join the docker group"
-        raise EnvironmentMissing(f"no Docker engine answers: {reason}", hint=hint) from error
+        raise EnvironmentMissing(f"no Docker engine answers at {where}: {reason}", hint=hint) from error
     client.api.timeout = 120  # an image import takes longer than a ping
     return client

@@ -14,7 +14,8 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from validators.sandbox.snapshot import Snapshot, glob_matcher, open_regular
+from validators.sandbox.modes import mode_problem
+from validators.sandbox.snapshot import Difference, Snapshot, glob_matcher, open_regular
 from validators.sandbox.world import CHECK_TIMEOUT_S, ENV, HOME, SETTLE_S, STILL_RUNNING_S, World, text_of
 
 Json = dict[str, Any]
@@ -22,14 +23,19 @@ Finding = dict[str, str]
 
 PATTERN_TIMEOUT_S = 2.0
 DEMANDING_EVEN_EMPTY = ("stdout", "stdout_regex", "stdout_fact", "stderr_regex")
-# A check must not run what the plan left in its home: modules beside it, hooks and watchers of a repository.
+# A check must not run what the plan left in its home: modules beside it, hooks and watchers of a repository; nor see
+# another history than the repository's own (git-replace(1)).
 CLEAN = {
-    "PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1", "GIT_CONFIG_COUNT": "3",
+    "PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1", "GIT_GRAFT_FILE": "/dev/null", "GIT_CONFIG_COUNT": "3",
     "GIT_CONFIG_KEY_0": "core.fsmonitor", "GIT_CONFIG_VALUE_0": "false",
     "GIT_CONFIG_KEY_1": "core.hooksPath", "GIT_CONFIG_VALUE_1": "/dev/null",
     "GIT_CONFIG_KEY_2": "core.pager", "GIT_CONFIG_VALUE_2": "cat",
 }  # fmt: skip
+MODE_REMEDY = 'say the mode the task asks for in expect.files, or "mode": "any" where it does not matter'
 READS_CONTENT = {"text", "gzip", "tar", "fact", "contains"}
+NO_GLOBAL = {"GIT_CONFIG_GLOBAL": "/dev/null"}
+"""~/.gitconfig must not bend what git says in a check, unless the check asks what is in it."""
 NEWLINE = b"\n"
 
 
@@ -73,13 +79,15 @@ def facts() -> dict[str, str]:
     }
 
 
-def judge_files(expect: Json, after: Snapshot, changes: list[Json], cap: int) -> Iterator[Finding]:
+def judge_files(expect: Json, difference: Difference, cap: int) -> Iterator[Finding]:
     """Yields what is wrong with the files: each listed one, counts, what must have changed, then what nobody listed."""
+    _, after, changes = difference
     listed: dict[str, Json] = {os.path.normpath(path): wanted for path, wanted in expect.get("files", {}).items()}
+    is_ignored = glob_matcher(expect.get("ignore", []))
     for path, wanted in listed.items():
-        yield from _judge_file(path, wanted, after.get(path), cap)
+        yield from _judge_file(path, {"mode": "any", **wanted} if is_ignored(path) else wanted, difference, cap)
     for glob, wanted in expect.get("counts", {}).items():
-        found = sum(map(glob_matcher([glob]), after))
+        found = sum(map(glob_matcher([glob]), after.keys() - {"."}))
         least, most = (wanted, wanted) if isinstance(wanted, int) else (wanted.get("min", 0), wanted.get("max", found))
         if not least <= found <= most:
             should = f"{least}" if least == most else f"{least} to {wanted.get('max', 'any number')}"
@@ -93,19 +101,24 @@ def judge_files(expect: Json, after: Snapshot, changes: list[Json], cap: int) ->
             message = f"{spoilt['path']}: {spoilt['kind']} {spoilt['change']}, should be left alone"
             yield finding("unexpected_change", message, "must_not_change", number)
     if not expect.get("allow_other_changes"):
-        yield from _judge_unlisted(expect, listed, changes)
+        yield from _judge_unlisted(expect, listed, difference)
 
 
-def _judge_unlisted(expect: Json, listed: dict[str, Json], changes: list[Json]) -> Iterator[Finding]:
+def _judge_unlisted(expect: Json, listed: dict[str, Json], difference: Difference) -> Iterator[Finding]:
     is_allowed = glob_matcher([*expect.get("ignore", []), *expect.get("must_change", []), *expect.get("counts", {})])
     present = {path for path, wanted in listed.items() if not wanted.get("absent")}
     parents = {path[:cut] for path in present for cut, letter in enumerate(path) if letter == "/"}
     gone = tuple(f"{path}/" for path, wanted in listed.items() if wanted.get("absent"))
+    before, after, changes = difference
     for change in changes:
         path = change["path"]
         is_needed = change["change"] == "added" and change["kind"] == "dir" and path in parents
         is_gone = change["change"] == "removed" and path.startswith(gone)
-        if path in listed or is_needed or is_gone or is_allowed(path):
+        if path in listed or is_gone or is_allowed(path):
+            continue
+        if is_needed:
+            if problem := mode_problem(path, {}, before, after):
+                yield finding("wrong_mode", f"{path}: {problem}", "files", remedy=MODE_REMEDY)
             continue
         yield finding(
             "unexpected_change",
@@ -115,8 +128,9 @@ def _judge_unlisted(expect: Json, listed: dict[str, Json], changes: list[Json]) 
         )
 
 
-def _judge_file(path: str, wanted: Json, entry: Json | None, cap: int) -> Iterator[Finding]:
+def _judge_file(path: str, wanted: Json, difference: Difference, cap: int) -> Iterator[Finding]:
     where = ("files", path)
+    entry = difference.after.get(path)
     if wanted.get("absent"):
         if entry is not None:
             yield finding("wrong_file", f"{path}: still there, should be gone", *where)
@@ -132,8 +146,8 @@ def _judge_file(path: str, wanted: Json, entry: Json | None, cap: int) -> Iterat
         return
     if kind == "symlink" and entry["target"] != wanted.get("symlink", entry["target"]):
         yield finding("wrong_file", f"{path}: points to {entry['target']!r}, should be {wanted['symlink']!r}", *where)
-    if "mode" in wanted and int(entry["mode"], 8) != int(wanted["mode"], 8):
-        yield finding("wrong_mode", f"{path}: mode {entry['mode']}, should be {int(wanted['mode'], 8):04o}", *where)
+    if problem := mode_problem(path, wanted, difference.before, difference.after):
+        yield finding("wrong_mode", f"{path}: {problem}", *where, remedy="" if "mode" in wanted else MODE_REMEDY)
     if kind == "file" and (problem := _content_problem(path, wanted, entry, cap)):
         yield finding("wrong_file", f"{path}: {problem}", *where)
 
@@ -326,8 +340,9 @@ def judge_checks(expect: Json, world: World, env: dict[str, str]) -> Iterator[Fi
     """Yields what the record's own checks find, each in a fresh shell with nothing of the plan's environment."""
     for number, check in enumerate(expect.get("checks", [])):
         where = ("checks", number)
+        clean = CLEAN if "--global" in check["command"] else CLEAN | NO_GLOBAL
         try:
-            code, out, err, stopped = world.shell(check["command"], {**ENV, **CLEAN, **env}, CHECK_TIMEOUT_S)
+            code, out, err, stopped = world.shell(check["command"], {**ENV, **clean, **env}, CHECK_TIMEOUT_S)
         except OSError as error:  # the plan closed its home even to its owner
             yield finding("check_failed", f"`{check['command']}` can't be started: {error.strerror}", *where)
             continue

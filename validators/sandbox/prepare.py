@@ -7,12 +7,16 @@ fixture"; which fixture a record gets is decided outside, in validators/fixtures
 from __future__ import annotations
 
 import base64
+import binascii
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from validators.sandbox.faults import BadFixture, check_names, in_words
 from validators.sandbox.world import HOME, SETUP_TIMEOUT_S, World, text_of
 
 Json = dict[str, Any]
@@ -21,10 +25,8 @@ FIRST_COMMIT = "2023-12-01T{:02d}:{:02d}:00+0000"
 """When a repository's commits were made, a minute after the other, unless they say so: before the plan's own."""
 HAS_ZONE = re.compile(r"[+-]\d\d:?\d\d$")
 IMPORT_FILE = "/tmp/.frontier-import"
-
-
-class BadFixture(Exception):
-    """The record's world can't be made; the plan is not to blame."""
+ALIVE_S = 0.03
+"""How long the fixture's processes are watched before the plan begins: one that can't start is gone by then."""
 
 
 def home_path(path: str) -> str:
@@ -34,30 +36,85 @@ def home_path(path: str) -> str:
     return os.path.join(HOME, path)
 
 
+@contextmanager
+def _making(what: str) -> Iterator[None]:
+    """Turns what goes wrong inside into a BadFixture that names what was being made."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError, OverflowError) as error:
+        raise BadFixture(f"{what}: {in_words(error)}") from error
+
+
 def apply_fixture(fixture: Json, world: World, env: dict[str, str]) -> None:
     """Makes the world before the plan, in the order files, folders, links, repositories, setup,
-    services, processes."""
-    try:
-        for path, wanted in fixture.get("files", {}).items():
+    services, processes.
+
+    Raises:
+        BadFixture: it can't be made; says which part of it and why.
+    """
+    with _making("fixture"):
+        check_names(fixture)
+        _make_paths(fixture, world)
+        for path, wanted in fixture.get("repos", {}).items():
+            with _making(f"repository {path}"):
+                _make_repo(home_path(path), wanted, world, env)
+        if fixture.get("setup"):
+            with _making("setup"):
+                _run_script("setup", fixture["setup"], world, env)
+        for number, service in enumerate(fixture.get("services", [])):
+            with _making(f"service on port {service['port']}"):
+                world.background[f"service {number}"] = serve_pages(service["port"], service["pages"])
+        for wanted in fixture.get("processes", []):
+            with _making(f"process {wanted['name']!r}: {wanted['argv'][0]}"):
+                _start_process(wanted, world, env)
+        _watch_processes(fixture.get("processes", []), world)
+
+
+def _make_paths(fixture: Json, world: World) -> None:
+    for path, wanted in fixture.get("files", {}).items():
+        with _making(path):
+            if wanted.get("size", 0) > world.limits["disk_bytes"]:
+                raise BadFixture(f"{path}: size is beyond the disk limit of {world.limits['disk_bytes']} bytes")
             _write_file(home_path(path), wanted)
-        for path in fixture.get("dirs", {}):
-            os.makedirs(home_path(path), exist_ok=True)
-        for path, target in fixture.get("symlinks", {}).items():
-            os.makedirs(os.path.dirname(home_path(path)), exist_ok=True)
+    for path in fixture.get("dirs", {}):
+        with _making(path):
+            _make_folder(home_path(path))
+    for path, target in fixture.get("symlinks", {}).items():
+        with _making(path):
+            _make_folder(os.path.dirname(home_path(path)), home_path(path))
+            if os.path.lexists(home_path(path)):
+                raise BadFixture(f"{path}: something is there already, so it can't be a link")
             os.symlink(target, home_path(path))
-        for path, wanted in fixture.get("dirs", {}).items():
+    for path, wanted in fixture.get("dirs", {}).items():
+        with _making(path):
             if "mode" in wanted:
                 os.chmod(home_path(path), int(wanted["mode"], 8))
-        for path, wanted in fixture.get("repos", {}).items():
-            _make_repo(home_path(path), wanted, world, env)
-        if fixture.get("setup"):
-            _run_script("setup", fixture["setup"], world, env)
-        for number, service in enumerate(fixture.get("services", [])):
-            world.background[f"service {number}"] = serve_pages(service["port"], service["pages"])
-        for wanted in fixture.get("processes", []):
-            _start_process(wanted, world, env)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadFixture(f"{type(error).__name__}: {error}") from error
+
+
+def _make_folder(full: str, wanted: str = "") -> None:
+    """Makes a folder and those above it for what is wanted in it, or raises BadFixture naming the file in the way."""
+    try:
+        os.makedirs(full, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        path = os.path.relpath(full, HOME)
+        ends = [cut for cut, letter in enumerate(path) if letter == "/"] + [len(path)]
+        above = (path[:end] for end in ends)
+        file = next((part for part in above if not os.path.isdir(os.path.join(HOME, part))), path)
+        name = os.path.relpath(wanted, HOME) if wanted else path
+        raise BadFixture(f"{name}: {file} is a file, so it can hold nothing") from error
+
+
+def _watch_processes(processes: list[Json], world: World) -> None:
+    """Raises BadFixture when a process has ended by itself before the plan began: no plan could find it running."""
+    until = time.monotonic() + (ALIVE_S if processes else 0)
+    while time.monotonic() < until:
+        for wanted in processes:
+            pid = world.background[wanted["name"]]
+            if not world.is_alive(pid):
+                world.reap()
+                code = world.exited.get(pid, 0)
+                raise BadFixture(f"process {wanted['name']!r} ended at once, with {code if code >= 0 else 128 - code}")
+        time.sleep(0.005)
 
 
 def _run_script(what: str, script: str, world: World, env: dict[str, str]) -> None:
@@ -68,10 +125,12 @@ def _run_script(what: str, script: str, world: World, env: dict[str, str]) -> No
 
 
 def _write_file(path: str, wanted: Json) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    _make_folder(os.path.dirname(path), path)
+    if os.path.isdir(path):
+        raise BadFixture(f"{os.path.relpath(path, HOME)}: a folder is there already, so it can't be a file")
     with open(path, "wb") as file:
         if "base64" in wanted:
-            file.write(base64.b64decode(wanted["base64"], validate=True))
+            file.write(_decoded(wanted["base64"]))
         else:
             file.write(wanted.get("text", "").encode())
         file.write(bytes(max(0, wanted.get("size", 0) - file.tell())))  # real zeros: a hole would show in du
@@ -79,6 +138,13 @@ def _write_file(path: str, wanted: Json) -> None:
         os.chmod(path, int(wanted["mode"], 8))
     if "mtime" in wanted:
         os.utime(path, (wanted["mtime"], wanted["mtime"]))
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError("this is no base64") from error
 
 
 def _make_repo(path: str, wanted: Json, world: World, env: dict[str, str]) -> None:
@@ -131,7 +197,7 @@ def _import_commit(branch: str, number: int, commit: Json, *, after: int) -> Ite
             yield f"D {path}\n".encode()
             continue
         wanted = content if isinstance(content, dict) else {"text": content}
-        data = base64.b64decode(wanted["base64"]) if "base64" in wanted else wanted.get("text", "").encode()
+        data = _decoded(wanted["base64"]) if "base64" in wanted else wanted.get("text", "").encode()
         mode = "100755" if int(wanted.get("mode", "644"), 8) & 0o100 else "100644"
         yield f"M {mode} inline {path}\ndata {len(data)}\n".encode() + data + b"\n"
     yield b"\n"

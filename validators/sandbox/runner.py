@@ -3,8 +3,8 @@
 Trusted code beside hostile code under the same uid. It reads one JSON job from stdin and writes one JSON outcome to
 what was its stdout; the plan can't forge or disturb that: it never holds those descriptors, process 1 is closed to it
 (confine.py), and every process of the plan is dead before the answer is written. This file with confine.py, world.py,
-prepare.py, snapshot.py and expectations.py is all that runs inside; standard library only. Making the sandbox:
-namespaces.py, docker_run.py.
+faults.py, prepare.py, snapshot.py, modes.py and expectations.py is all that runs inside; standard library only. Making
+the sandbox: namespaces.py, docker_run.py.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import time
 from typing import Any
 
 from validators.sandbox import confine, expectations
-from validators.sandbox.prepare import BadFixture, apply_fixture
-from validators.sandbox.snapshot import Walk, diff
+from validators.sandbox.faults import BadExpect, BadFixture, check_expect
+from validators.sandbox.prepare import apply_fixture
+from validators.sandbox.snapshot import Difference, Walk, diff
 from validators.sandbox.world import ENV, HOME, PATH, SCRIPT_FD, STATE_FD, Capture, World, text_of
 
 Json = dict[str, Any]
@@ -107,6 +108,8 @@ def run_job(job: Json, oom_counter: int) -> Json:
         return Run(job, oom_counter).outcome()
     except BadFixture as error:
         return failed("bad_fixture", str(error))
+    except BadExpect as error:
+        return failed("bad_expect", str(error))
     except (OSError, RuntimeError, MemoryError) as error:
         return failed("runner", f"{type(error).__name__}: {error}")
 
@@ -159,10 +162,13 @@ class Run:
 
     def outcome(self) -> Json:
         """Runs the plan and gives everything that is known afterwards."""
+        check_expect(self.expect, self.job["fixture"])
         apply_fixture(self.job["fixture"], self.world, self.env)
         budget = 4 * self.limits["disk_bytes"]
         before = Walk(budget)
         before.restore()
+        if not expectations.demands_something(self.expect):
+            before.let_the_clock_move()
         num_ooms = count_ooms(self.oom_counter)
         self.world.start_counting()
         began = time.monotonic()
@@ -187,15 +193,18 @@ class Run:
         if answer["status"] == "nonzero" and (refused := self._refused()):
             answer |= {"status": "forbidden", "reason": refused}
         if not changes and not self.out.num_bytes:
-            answer["other_effects"] = has_ended or any(map(holds_something, ("/tmp", "/dev/shm")))
-        return self._judged(answer, after, changes, states)
+            was_touched = before.times != after.times
+            answer["other_effects"] = was_touched or has_ended or any(map(holds_something, ("/tmp", "/dev/shm")))
+        return self._judged(answer, Difference(before.entries, after.entries, changes), after, states)
 
-    def _judged(self, answer: Json, after: Walk, changes: list[Json], states: dict[str, bool]) -> Json:
+    def _judged(self, answer: Json, difference: Difference, after: Walk, states: dict[str, bool]) -> Json:
         """Gives the outcome with its findings, or that of a sandbox that lacks what the plan called."""
         try:
-            answer["findings"] = self._findings(after, changes, states) if answer["status"] == "ok" else []
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
-            return failed("bad_expect", f"{type(error).__name__}: {error}")
+            answer["findings"] = self._findings(difference, after, states) if answer["status"] == "ok" else []
+        except ValueError as error:
+            return failed("bad_expect", str(error))
+        except (TypeError, KeyError, AttributeError) as error:
+            return failed("bad_expect", f"expect is not in the form of docs/records.md ({error})")
         is_fine = answer["status"] == "ok" and not answer["findings"] and expectations.demands_something(self.expect)
         missing = [] if is_fine or answer["status"] not in ("ok", "nonzero") else self._missing_tools()
         return failed("missing_tool", " ".join(missing)) if missing else answer
@@ -336,7 +345,7 @@ class Run:
                 return True
         return False
 
-    def _findings(self, after: Walk, changes: list[Json], states: dict[str, bool]) -> list[Any]:
+    def _findings(self, difference: Difference, after: Walk, states: dict[str, bool]) -> list[Any]:
         expected = self.expect.get("exit_code", 0)
         found: list[expectations.Finding] = []
         if self.code != expected:
@@ -345,7 +354,7 @@ class Run:
         cap = 2 * self.limits["disk_bytes"]
         out, err = bytes(self.out.head), bytes(self.err.head)
         found += expectations.judge_output(self.expect, out)
-        found += expectations.judge_files(self.expect, after.entries, changes, cap)
+        found += expectations.judge_files(self.expect, difference, cap)
         found += expectations.judge_patterns(self.expect, out, err, after.entries, cap, self.world)
         after.restore()
         found += expectations.judge_processes(self.expect, states)

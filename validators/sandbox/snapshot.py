@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from validators.sandbox.world import HOME, text_of
 
@@ -18,11 +19,16 @@ Json = dict[str, Any]
 Snapshot = dict[str, Json]
 
 MAX_PATHS_BYTES = 8 << 20
+CLOCK_OF_FILES = 5
+"""CLOCK_REALTIME_COARSE of clock_gettime(2), which the time module does not name: what a file's times are read off."""
 SPECIAL = {stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
 
 
 class Walk:
-    """One lstat walk of the home folder: path -> {kind, mode, size, sha256, target}.
+    """One lstat walk of the home folder, "." for itself: path -> {kind, mode, size, sha256, target}.
+
+    `times` are the nanoseconds when each was last written to; those of folders, which any file that comes and goes in
+    them moves, are left out.
 
     LIMIT: contents are hashed up to `budget_bytes` in all (sparse files cost nothing to make); past that sha256 is ""
     and `is_complete` false; so it is when all paths together are longer than MAX_PATHS_BYTES, where the walk stops,
@@ -33,10 +39,12 @@ class Walk:
     def __init__(self, budget_bytes: int) -> None:
         self.is_complete = True
         self.entries: Snapshot = {}
+        self.times: dict[bytes, int] = {}
         self._budget = budget_bytes
         self._opened: list[tuple[bytes, int]] = []
         self._paths_left = MAX_PATHS_BYTES
         todo = [(os.fsencode(HOME), b"")]
+        self.entries["."] = self._entry(todo[0][0])
         while todo:
             folder, prefix = todo.pop()
             for name in self._names(folder):
@@ -49,6 +57,12 @@ class Walk:
                 self.entries[text_of(path)] = entry
                 if entry["kind"] == "dir":
                     todo.append((full, path))
+
+    def let_the_clock_move(self) -> None:
+        """Waits until files get another time than the newest of these (a tick, 4 ms or so, if that was just now)."""
+        stamps = set(self.times.values())
+        while time.clock_gettime_ns(CLOCK_OF_FILES) in stamps:
+            time.sleep(0.0005)
 
     def restore(self) -> None:
         """Gives folders that were closed to their owner their mode back; until then their files can be read."""
@@ -71,6 +85,8 @@ class Walk:
             info = os.lstat(full)
             entry["mode"] = f"{stat.S_IMODE(info.st_mode):04o}"
             kind = stat.S_IFMT(info.st_mode)
+            if kind != stat.S_IFDIR:
+                self.times[full] = info.st_mtime_ns
             if kind == stat.S_IFLNK:
                 entry |= {"kind": "symlink", "mode": "0777", "target": text_of(os.readlink(full))}
             elif kind == stat.S_IFDIR:
@@ -108,6 +124,14 @@ def open_regular(full: bytes, mode: int) -> Any:
             os.chmod(full, stat.S_IMODE(mode))
 
 
+class Difference(NamedTuple):
+    """The world before, the world after, and what `diff` says of the two."""
+
+    before: Snapshot
+    after: Snapshot
+    changes: list[Json]
+
+
 def diff(before: Snapshot, after: Snapshot) -> list[Json]:
     """Gives every path that differs, sorted: {path, change: added | removed | changed, kind, mode, size, sha256...}."""
     changes = []
@@ -122,10 +146,12 @@ def diff(before: Snapshot, after: Snapshot) -> list[Json]:
 def glob_matcher(globs: list[str]) -> Callable[[str], bool]:
     """Gives a test whether a path matches one of the globs: `*` and `?` within one name, `**` any folders.
 
-    `a/**` covers `a` itself too. Takes time in proportion to path and glob, whatever the glob.
+    `a/**` covers `a` itself too; the home folder itself is `.`, which `*` does not match. Takes time in proportion to
+    path and glob, whatever the glob.
     """
     patterns = [glob.split("/") for glob in globs]
-    return lambda path: any(_matches(path.split("/"), pattern) for pattern in patterns)
+    has_home = not {".", "**"}.isdisjoint(globs)
+    return lambda path: has_home if path == "." else any(_matches(path.split("/"), pattern) for pattern in patterns)
 
 
 def _matches(names: list[str], pattern: list[str]) -> bool:

@@ -10,13 +10,25 @@ whose `by` is least or greatest; `get` picks what of it is stated; a tie is no f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from validators.services.base import Json
 
 OPS = ("value", "count", "sum", "min", "max", "difference", "lowest", "highest", "said")
 FORMS = ("text", "money", "time", "date")
+
+
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
+_SPOKEN_DATE = re.compile(rf"\b(\d{{1,2}}) ({'|'.join(_MONTHS)})\b")
+_ISO_DATE = re.compile(r"\b\d{4}(-\d\d-\d\d)(?!\d)")
+_CLAIM = re.compile(r"-?[\w@][\w@.+:/,-]*")
+_ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{4}|.)")
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)")
 
 
 class NoFact(ValueError):
@@ -45,15 +57,55 @@ def fact_text(fact: Json, results: Mapping[str, Any]) -> str:
     return ", ".join(_formed(value, fact.get("form", "text")) for value in values)
 
 
+def claims(text: str) -> set[str]:
+    """Gives what a text says with figures or an @: numbers, ids, paths, dates, times, amounts, mail addresses.
+
+    A date in words, `5 March`, is given as `--03-05`, so that it can be compared with one in figures.
+    """
+    found = {f"--{_MONTHS.index(match[2]) + 1:02}-{int(match[1]):02}" for match in _SPOKEN_DATE.finditer(text)}
+    rest = _SPOKEN_DATE.sub(" ", text)
+    tokens = {token for match in _CLAIM.finditer(rest) for token in _parts(match[0])}
+    return found | {token for token in tokens if "@" in token or any(char.isnumeric() for char in token)}
+
+
+def backed(text: str) -> set[str]:
+    """Gives the claims that a text or JSON is a source for: its own, a moment's two parts, its dates in words."""
+    plain = _ESCAPE.sub(" ", text)
+    apart = _MOMENT.sub(r" \1 \2 ", plain).replace(",", ", ")
+    return claims(plain) | claims(apart) | {f"-{match[1]}" for match in _ISO_DATE.finditer(text)}
+
+
+def _parts(token: str) -> Iterator[str]:
+    # A comma without a space joins what stands in JSON or in a list; between figures it belongs to a number.
+    for part in re.split(r"(?<!\d),|,(?!\d)", token):
+        yield part.rstrip(".,:/+-")
+
+
+def unstated(text: str, facts: Iterable[str]) -> str:
+    """Gives the first of some facts' words for which a text has no place left; "" when each has one of its own."""
+    taken: list[tuple[int, int]] = []
+    # The longest choose first: what stands inside another fact's words is no statement of its own.
+    for words in sorted(facts, key=len, reverse=True):
+        spans = ((at, at + len(words)) for at in _places(text, words))
+        free = next((span for span in spans if all(span[1] <= low or span[0] >= high for low, high in taken)), None)
+        if free is None:
+            return words
+        taken.append(free)
+    return ""
+
+
 def states(text: str, words: str) -> bool:
     """Says whether a text holds these words as they are, not as part of a longer word or number."""
+    return next(_places(text, words), None) is not None
+
+
+def _places(text: str, words: str) -> Iterator[int]:
     start = text.find(words)
     while start >= 0:
-        before, after = text[:start], text[start + len(words) :]
+        before, after = text[max(0, start - 2) : start], text[start + len(words) : start + len(words) + 2]
         if not (_is_joined(before[-1:], before[-2:-1]) or _is_joined(after[:1], after[1:2])):
-            return True
+            yield start
         start = text.find(words, start + 1)
-    return False
 
 
 def _is_joined(near: str, far: str) -> bool:

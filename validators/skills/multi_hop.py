@@ -1,7 +1,8 @@
 """Judges multi-hop word problems: reads the facts out of the prompt, follows them, and compares the last line.
 
 Sentences of no known form make the prompt unreadable: an answer is never judged by half of the facts. Where the prompt
-asks for steps, what stands before the answer line is free, but an equation in it must be true.
+asks for steps, at least one stands before the answer line; its words are free, but an equation in it must be true and
+no second answer may stand there. LIMIT: whether a step is needed, or is about the right thing, is not judged.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from validators.skills.multi_hop_questions import Solution, answer_question
 ANSWER_MARK = "ANSWER: "
 BRIEF = "Reply with one line: ANSWER: <answer>"
 STEPWISE = "Write one step a line, then end with the line ANSWER: <answer>"
+_SECOND_ANSWER = re.compile(r"\banswer\s{0,9}:", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=\.)\s+")
 _SUM_AT_END = re.compile(r"[0-9+*^() -]+\Z")
 _SUM_AT_START = re.compile(r"[0-9+*^() -]+")
@@ -36,7 +38,7 @@ _NUMBER_AT_START = re.compile(r" ?-?[0-9]{1,30}(?![0-9])")
 def verify(record: Record, answer: str) -> Verdict:
     """Judges `answer`, whose last line is `ANSWER: ...`, to the record's problem.
 
-    Codes: wrong_answer, wrong_step, not_an_answer, no_answer, ambiguous_prompt, unparsable_prompt.
+    Codes: wrong_answer, wrong_step, no_steps, not_an_answer, no_answer, ambiguous_prompt, unparsable_prompt.
     """
     try:
         dialogue = read_dialogue(record)
@@ -51,7 +53,12 @@ def verify(record: Record, answer: str) -> Verdict:
             f"expected {'a last' if question.endswith(STEPWISE) else 'one'} line {ANSWER_MARK}..., got {shown(last)}"
         )
         return reject("not_an_answer", message, pointer=pointer)
+    second = next((line for line in steps if _SECOND_ANSWER.search(line)), None)
+    if second is not None:
+        return reject("not_an_answer", f"more than one answer: {shown(second)} and {shown(last)}", pointer=pointer)
     verdict = judge_text(expected, tidy(last.removeprefix(ANSWER_MARK)), pointer)
+    if verdict.ok and question.endswith(STEPWISE) and not any(map(str.strip, steps)):
+        return reject("no_steps", "expected a step a line before the answer", pointer=pointer)
     return _judge_steps(steps, pointer) if verdict.ok else verdict
 
 

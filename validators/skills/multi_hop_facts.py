@@ -219,7 +219,9 @@ def _offset(facts: Facts, m: Match) -> None:
 
 
 def _gift(facts: Facts, m: Match) -> None:
-    _keep_gift(facts, int(m[1]), Gift(m[2], m[3], m[5], int(m[4])))
+    amount, unit = int(m[4]), m[5]
+    unit = f"{unit}s" if amount == 1 and not unit.endswith("s") else unit
+    _keep_gift(facts, int(m[1]), Gift(m[2], m[3], unit, amount))
 
 
 def _half_gift(facts: Facts, m: Match) -> None:

@@ -3,6 +3,9 @@
 The puzzle itself is judged too: it must have exactly one solution. The solver here tries out which spelled word goes to
 which clue; a puzzle whose bank spells a further word of the lexicon, or a word in two ways, is refused as well.
 Puzzles over other lexicons are refused, not guessed at.
+
+What the prompt leaves open is free: words in capitals or not, any `status` that says something, and a `usage` that
+counts either the whole bank or the tiles used. `used` counts the tiles used.
 """
 
 from __future__ import annotations
@@ -190,7 +193,7 @@ def _check_solutions(solutions: list[Any], words: tuple[Entry, ...]) -> None:
         raise _BadAnswer("wrong_count", f"expected solutions 1 to {len(words)}, got {shown(str(numbers))}")
     for solution in solutions:
         number, entry = solution["ans_num"], words[solution["ans_num"] - 1]
-        if solution["answer"] != entry.word.upper():
+        if solution["answer"].lower() != entry.word:
             got = shown(solution["answer"])
             raise _BadAnswer("wrong_word", f"solution {number}: expected {entry.word.upper()}, got {got}")
         if solution["syllables"] != list(entry.syllables):
@@ -203,13 +206,16 @@ def _check_inventory(inventory: dict[str, Any], puzzle: Puzzle) -> None:
     _require_keys(inventory, "inventory_check", kinds)
     if all(isinstance(tile, str) for tile in inventory["unused_tiles"]):
         inventory = {**inventory, "unused_tiles": sorted(inventory["unused_tiles"])}  # their order says nothing
-    wanted = {"total_tiles": len(puzzle.bank), "unused_tiles": sorted(puzzle.herrings), "status": "ok"}
+    wanted = {"total_tiles": len(puzzle.bank), "unused_tiles": sorted(puzzle.herrings)}
     for key, expected in wanted.items():
         if inventory[key] != expected:
             message = f"{key}: expected {expected}, got {shown(str(inventory[key]))}"
             raise _BadAnswer("wrong_inventory", message)
+    if not inventory["status"].strip():
+        raise _BadAnswer("wrong_inventory", "status: expected a word, got nothing")
     used = Counter(tile for entry in puzzle.words for tile in entry.syllables)
-    for key, counts in (("usage", Counter(puzzle.bank)), ("used", used)):
+    usage = used if set(inventory["usage"]) <= set(used) else Counter(puzzle.bank)
+    for key, counts in (("usage", usage), ("used", used)):
         got = inventory[key]
         for tile in [*counts, *got]:
             if type(got.get(tile)) is not int or got[tile] != counts.get(tile, 0):

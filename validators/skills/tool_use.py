@@ -8,14 +8,18 @@ facts. What a record expects stands in its `expect`:
     calls        [[{name, arguments}, ...], ...]: the calls of each calling turn, in order; those of one turn in any
     replies      [{kind: answer | ask | refuse, facts: [...]}]: one per assistant text, in order
     forbid       [name, ...]: tools that must not be called
+    request_sha256  digest of the system and user turns: a trace over another request is another trace
 
-Without `calls` any way to the end state and the facts will do. LIMIT: a reply that states its facts and something
-false besides is accepted; texts are not understood.
+Without `calls` any way to the end state and the facts will do. Each fact needs a place of its own in its reply, and
+every number, id, date, time, amount or mail address there must be a fact's or have been said, sent or answered before.
+LIMIT: texts are not understood. A reply that states its facts and denies them, or uses a number that came up for
+something else, is accepted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -25,7 +29,7 @@ from frontier_core.records import Message, Record
 from validators.base import ACCEPTED, Finding, Verdict, reject
 from validators.services import rest
 from validators.services.base import Json, canonical, differences, digest
-from validators.services.facts import NoFact, fact_text, states
+from validators.services.facts import NoFact, backed, claims, fact_text, unstated
 from validators.services.table import execute, known_tool
 
 REFUSALS = ("can't", "cannot", "can not", "won't", "not able to", "not allowed", "unable to", "may not", "must not")
@@ -42,7 +46,8 @@ def verify(record: Record, answer: str) -> Verdict:
     """Judges a trace; `answer` takes the place of its last assistant text.
 
     Codes: bad_trace, unknown_tool, tool_changed, bad_arguments, bad_call_id, wrong_result, unexpected_call,
-    missing_call, forbidden_call, wrong_state, wrong_reply, missing_fact, not_refused, not_asked.
+    missing_call, forbidden_call, wrong_state, wrong_reply, missing_fact, unsupported_claim, not_refused, not_asked,
+    request_changed.
     """
     try:
         _judge(record, answer)
@@ -52,6 +57,12 @@ def verify(record: Record, answer: str) -> Verdict:
         # A world or an expectation of the wrong shape: the services take theirs as given.
         return reject("bad_trace", f"the trace can't be run: {type(error).__name__}: {error}"[:200])
     return ACCEPTED
+
+
+def request_digest(messages: Sequence[Message]) -> str:
+    """Gives the SHA-256 of what was asked: role and text of the system and user turns, in order."""
+    asked = [[turn["role"], turn["content"]] for turn in messages if turn.get("role") in ("system", "user")]
+    return sha256(canonical(asked)).hexdigest()
 
 
 def _judge(record: Record, answer: str) -> None:
@@ -74,10 +85,12 @@ def _judge(record: Record, answer: str) -> None:
     if not texts or texts[-1][0] != len(messages) - 1:
         raise _Refused("wrong_reply", "the trace does not end in a reply", f"/messages/{len(messages) - 1}")
     texts[-1] = (texts[-1][0], answer)
+    if expect.get("request_sha256", "") not in ("", request_digest(messages)):
+        raise _Refused("request_changed", "the system or user turns are not those the trace was made for", "/messages")
     if isinstance(expect.get("calls"), list):
         _check_calls(calls, expect["calls"], len(messages))
     _check_state(state, replay.state, expect["final_state"])
-    _check_replies(texts, expect.get("replies", []), replay.results)
+    _check_replies(texts, expect.get("replies", []), replay.results, messages)
 
 
 def _check_tools(state: Json, tools: Sequence[Json]) -> None:
@@ -205,7 +218,9 @@ def _check_state(before: Json, after: Json, expected: Json) -> None:
     raise _Refused("wrong_state", f"the world ends otherwise than expected at {first or '/'}", "/expect/final_state")
 
 
-def _check_replies(texts: list[tuple[int, str]], expected: list[Json], results: dict[str, Any]) -> None:
+def _check_replies(
+    texts: list[tuple[int, str]], expected: list[Json], results: dict[str, Any], messages: Sequence[Message]
+) -> None:
     if len(texts) != len(expected):
         message = f"{len(texts)} replies, {len(expected)} are expected"
         raise _Refused("wrong_reply", message, f"/messages/{texts[-1][0]}")
@@ -215,13 +230,42 @@ def _check_replies(texts: list[tuple[int, str]], expected: list[Json], results: 
             raise _Refused("not_refused", "the reply does not refuse", pointer)
         if reply["kind"] == "ask" and "?" not in text:
             raise _Refused("not_asked", "the reply asks nothing", pointer)
-        for position, fact in enumerate(reply.get("facts", ())):
-            source = f"/expect/replies/{number}/facts/{position}"
-            try:
-                words = fact["text"] if fact["op"] == "said" else fact_text(fact, results)
-            except (NoFact, KeyError) as error:
-                raise _Refused("bad_trace", f"the fact does not follow from the results: {error}", source) from error
-            if words != fact["text"]:
-                raise _Refused("bad_trace", f"the results give {words!r}, not {fact['text']!r}", source)
-            if not states(text, words):
-                raise _Refused("missing_fact", f"the reply does not state {words!r}", pointer)
+        facts = _fact_words(reply.get("facts", ()), results, f"/expect/replies/{number}/facts")
+        absent = unstated(text, facts)
+        if absent:
+            raise _Refused("missing_fact", f"the reply does not state {absent!r}", pointer)
+        _check_claims(text, [*facts, *_said_before(messages[:place])], pointer)
+
+
+def _fact_words(facts: Sequence[Json], results: dict[str, Any], where: str) -> list[str]:
+    """Works the facts of a reply out again."""
+    found = []
+    for position, fact in enumerate(facts):
+        source = f"{where}/{position}"
+        try:
+            words = fact["text"] if fact["op"] == "said" else fact_text(fact, results)
+        except (NoFact, KeyError) as error:
+            raise _Refused("bad_trace", f"the fact does not follow from the results: {error}", source) from error
+        if words != fact["text"]:
+            raise _Refused("bad_trace", f"the results give {words!r}, not {fact['text']!r}", source)
+        found.append(words)
+    return found
+
+
+def _said_before(messages: Sequence[Message]) -> Iterator[str]:
+    """Yields what a reply may take its figures from: earlier requests, arguments of calls, and results."""
+    for message in messages:
+        if message["role"] != "assistant":
+            yield str(message.get("content") or "")
+        for call in message.get("tool_calls") or ():
+            yield call["function"]["arguments"]
+
+
+def _check_claims(text: str, sources: Sequence[str], pointer: str) -> None:
+    made = claims(text)
+    if not made:
+        return
+    unknown = made.difference(*map(backed, sources))
+    if unknown:
+        first = min(unknown, key=lambda claim: (text.find(claim), claim))
+        raise _Refused("unsupported_claim", f"nothing that was said, sent or answered gives {first!r}", pointer)

@@ -8,6 +8,7 @@ verifier then says is validators/execution_gate.py's affair.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
@@ -26,6 +27,7 @@ KINDS = (
     "missing_last_step",
     "wrong_pattern",
     "inverted_test",
+    "wrong_mode",
 )
 
 Match = re.Match[str]
@@ -283,6 +285,7 @@ def _wrong_plans(record: Record, right: list[str]) -> Iterator[tuple[str, list[s
         yield "missing_last_step", right[:-1]
     yield from (("wrong_directory", plan) for plan in _elsewhere(record, right))
     yield from (("wrong_name", plan) for plan in _misnamed(record, right))
+    yield from (("wrong_mode", plan) for plan in _opened(record, right))
 
 
 def _swallowed(command: str) -> str:
@@ -321,3 +324,15 @@ def _misnamed(record: Record, right: list[str]) -> Iterator[list[str]]:
             continue
         stem, dot, extension = path.rpartition(".")
         yield _replaced(right, path, f"{stem}_1{dot}{extension}" if dot else f"{path}_1")
+
+
+def _opened(record: Record, right: list[str]) -> Iterator[list[str]]:
+    """Plans that leave a file or folder of their result open to the world, or a file closed to all but its owner."""
+    before = record.get("fixture", {}).get("files", {})
+    for path, wanted in record.get("expect", {}).get("files", {}).items():
+        if wanted.keys() & {"absent", "symlink", "mode"}:
+            continue
+        old = before.get(path, {}).get("mode", "")
+        for mode in ("777",) if wanted.get("dir") else ("777", "600"):
+            if not old.endswith(mode):
+                yield [*right, f"chmod {mode} ~/{shlex.quote(path)}"]

@@ -120,6 +120,18 @@ def test_a_variable_never_goes_by_the_name_of_a_node():
     assert "Find the one B such that X likes B." in prompt_of(problem)
 
 
+def test_a_name_with_a_full_stop_of_its_own_ends_the_question():
+    problem = read_problem(
+        {
+            "nodes": [{"id": "1", "label": "Ann"}, {"id": "2", "label": "ACME, Inc."}],
+            "edges": [fact("1", "r", "2")],
+            "relations": {"r": {"name": "r", "phrase": "X works for Y"}},
+            "query": {"ask": "one", "any_of": [[fact(0, "r", "2")]]},
+        }
+    )
+    assert "Find the one X such that X works for ACME, Inc.\n" in prompt_of(problem)
+
+
 @pytest.mark.parametrize(
     ("query", "code"),
     [

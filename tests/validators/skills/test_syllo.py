@@ -70,7 +70,6 @@ FIRST = ("solutions", 0)
 CHECK = "inventory_check"
 MUTATIONS = {
     "another word": (change((*FIRST, "answer"), "LION"), "wrong_word"),
-    "lower case": (change((*FIRST, "answer"), "tiger"), "wrong_word"),
     "a letter lost": (change((*FIRST, "answer"), "TIGE"), "wrong_word"),
     "word of another clue": (change((*FIRST, "answer"), "LEMON"), "wrong_word"),
     "answer no text": (change((*FIRST, "answer"), 5), "wrong_shape"),
@@ -98,8 +97,33 @@ MUTATIONS = {
     "a tile invented, none of it": (change((CHECK, "usage", "zeb"), None), "wrong_inventory"),
     "true for a count": (change((CHECK, "usage", "ti"), True), "wrong_inventory"),
     "tiles left over": (change((CHECK, "unused_tiles"), ["ti"]), "wrong_inventory"),
-    "status not ok": (change((CHECK, "status"), "fail"), "wrong_inventory"),
+    "status empty": (change((CHECK, "status"), " "), "wrong_inventory"),
+    "status no text": (change((CHECK, "status"), True), "wrong_shape"),
 }
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [((*FIRST, "answer"), "tiger"), ((*FIRST, "answer"), "Tiger"), ((CHECK, "status"), "all tiles used")],
+)
+def test_what_the_prompt_leaves_open_is_free(path, value):
+    document = copy.deepcopy(ANSWER)
+    change(path, value)(document)
+    assert verify(asked(), json.dumps(document)).ok
+
+
+def test_usage_may_count_the_bank_or_the_tiles_used():
+    rule = "Use a tile at most once; 2 tiles are red herrings and stay unused."
+    prompt = PROMPT.replace("Use every tile exactly once.", rule).replace("| der", "| qua | zeb | der")
+    document = copy.deepcopy(ANSWER)
+    document[CHECK] |= {"total_tiles": 11, "unused_tiles": ["qua", "zeb"]}
+    assert verify(asked(prompt), json.dumps(document)).ok
+    document[CHECK]["usage"] |= {"qua": 1}
+    assert verify(asked(prompt), json.dumps(document)).code == "wrong_inventory"
+    document[CHECK]["usage"] |= {"zeb": 1}
+    assert verify(asked(prompt), json.dumps(document)).ok
+    document[CHECK]["used"] |= {"qua": 1, "zeb": 1}
+    assert verify(asked(prompt), json.dumps(document)).code == "wrong_inventory"
 
 
 @pytest.mark.parametrize("kind", MUTATIONS)
