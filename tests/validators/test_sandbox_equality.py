@@ -131,7 +131,7 @@ echo '{"a": [1, 2]}' | jq -c .a; python3 -c 'import json, sys, zlib, ctypes, sql
 perl -e 'print "a" x 3, "\n"'; echo '2^10' | bc; factor 12; seq 3 | paste -sd+; expr 2 + 3; numfmt --to=iec 2048
 find / -maxdepth 1 -type d -name 'h*'; find . -name '*.txt' -newer /etc/hostname
 find /proc/self/fd -type l | wc -l; ls /proc/self/ns | wc -l; cat /proc/self/comm; cat /proc/1/comm
-xargs -n1 echo < <(seq 3); diff <(echo a) <(echo b); comm -12 <(seq 3) <(seq 2 4)
+xargs -n1 echo < <(seq 3); diff <(echo a) <(echo b); comm -12 <(seq 3) <(seq 2 4); sleep 0.2
 timeout 0.2 sleep 5
 flock -n lock -c 'echo locked'; mktemp -d | sed 's/\..*//'; realpath .; readlink -f /bin/sh | xargs basename
 nproc > /dev/null; getconf PAGESIZE; arch; free | wc -l; uptime -p >/dev/null; df --output=target ~ | wc -l
