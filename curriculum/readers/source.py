@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from math import fsum, isfinite
+from typing import TypeGuard
 
 from frontier_core.events import Key
 from frontier_core.records import TagStats
@@ -80,7 +81,7 @@ class Source:
         if not is_finite(value):
             self.drop(f"values of {metric} that are no finite number dropped")
             return
-        number = float(value)  # type: ignore[arg-type]
+        number = float(value)
         self.add(Key(run_id, step, step, tag, metric), TagStats(n=1, total=number, total_sq=number**2))
 
     def add_point(self, run_id: str, step: int, name: str, value: object) -> None:
@@ -92,7 +93,7 @@ class Source:
         if not is_finite(value):
             self.drop(f"values of {metric} that are no finite number dropped")
             return
-        number = float(value)  # type: ignore[arg-type]
+        number = float(value)
         last = self._last_steps.get((run_id, tag, metric), 0)
         first = last + 1 if last < step else step
         self.add(Key(run_id, first, step, tag, metric), TagStats(n=1, total=number, total_sq=number**2))
@@ -105,7 +106,7 @@ class Source:
         self.add(Key(run_id, step, step, tag, metric), stats)
 
 
-def is_finite(value: object) -> bool:
+def is_finite(value: object) -> TypeGuard[float]:
     """Says whether a logged value is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
 

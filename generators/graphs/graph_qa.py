@@ -7,6 +7,7 @@ each record stays a pure function of its coordinates. What a data set covered in
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from math import gcd
 from pathlib import Path
@@ -42,20 +43,20 @@ _LOYAL_ATTEMPTS = 4
 """So many edges at the node or of the relation whose turn it is are tried before any other."""
 
 
-class GraphSkill(ChatSkill):
+class GraphSkill(ChatSkill, ABC):
     """What both sources of graphs share: a question around an anchor, its context, and the record."""
 
     def __init__(self, generator_id: str, levels: Sequence[int]) -> None:
         super().__init__("graph_qa", domain="graphs", task_type="answer", levels=levels, version=VERSION)
         self.generator_id = generator_id
 
+    @abstractmethod
     def anchors(self, rng: Random, seed: int, index: int, level: int) -> Iterator[tuple[Graph, int]]:
         """Yields graphs and edges to build a question around, best first, at most MAX_ATTEMPTS."""
-        raise NotImplementedError
 
+    @abstractmethod
     def about(self) -> Record:
         """Gives the metadata that says which graph it is."""
-        raise NotImplementedError
 
     def problem(self, record: Record) -> str:
         """Gives the query without its looks: the same question over other surroundings is the same problem."""
