@@ -76,6 +76,12 @@ RayAddress = Annotated[
     str, typer.Option("--ray-address", metavar="ADDR", help="a Ray cluster [RAY_ADDRESS, else one made here]")
 ]
 
+LakePath = Annotated[str, typer.Option("--lake", metavar="DIR", help="the lake's folder; DIR@N reads an earlier state")]
+WhereFilter = Annotated[
+    str,
+    typer.Option("--where", metavar="FILTER", help="only records that pass, like 'skill=binary AND level>=3'"),
+]
+
 
 def split_names(values: list[str]) -> list[str]:
     """Gives the names of a repeated option that also takes commas: ["a,b", "c"] -> ["a", "b", "c"]."""

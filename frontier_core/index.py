@@ -60,6 +60,11 @@ class Columns:
         self.columns = columns
         self.wide = frozenset(wide)
 
+    def take(self, rows: NDArray[Any]) -> Columns:
+        """Gives the columns of some records only."""
+        columns = {key: Column(column.codes[rows], column.values) for key, column in self.columns.items()}
+        return Columns(int(rows.size), columns, self.wide)
+
     def pack(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Gives the JSON part and the arrays for `index_arrays.pack_arrays`."""
         keys = list(self.columns)
@@ -132,8 +137,11 @@ class ColumnsBuilder:
 
 def _spelled(value: Any) -> bytes:
     """A value that is no text, as sorted JSON: 1, 1.0 and true stay three values."""
+    if type(value) is int:
+        return b"%d" % value
     try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        # orjson's bytes sit in a kilobyte they were shrunk from, and these are kept: hence the copy
+        return bytes(bytearray(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)))
     except TypeError:
         import json
 

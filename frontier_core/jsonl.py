@@ -226,7 +226,7 @@ def _open_input(source: str | Path, name: str) -> BinaryIO:
             import zstandard
 
             file = open(source, "rb")  # noqa: SIM115 (the reader closes it)
-            reader = zstandard.ZstdDecompressor().stream_reader(file, closefd=True)
+            reader = zstandard.ZstdDecompressor().stream_reader(file, closefd=True, read_across_frames=True)
             return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, reader), HEAD_BYTES))
         return open(source, "rb")
     except FileNotFoundError as error:
