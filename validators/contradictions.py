@@ -20,7 +20,7 @@ _ASKS = re.compile(
     rf"[^.\n]{{0,60}}{_TAG}|\b(?:inside|within|between|in)\b[^.\n]{{0,20}}{_TAG}"
 )
 _NOT = re.compile(
-    r"(?i)\b(?:no|not|never|without|don't|dont|do not|avoid|stop|omit|skip|remove|strip|instead of|rather than|no longer)\b"
+    r"(?i)\b(?:no|not|never|without|don't|dont|avoid|stop|omit|skip|remove|strip|instead of|rather than)\b"
 )
 _ABOUT = re.compile(r"(?i)^\W*(?:what|why|how|when|who|where|which|does|do|is|are|did|explain|describe|define)\b")
 _NO_EMOJI = re.compile(r"(?i)\b(?:no|without|avoid|never use|do not use|don't use|skip)\b[^.\n]{0,20}\bemojis?\b")

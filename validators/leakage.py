@@ -58,9 +58,7 @@ def leaks(record: Record) -> Iterator[Finding]:
         yield Finding(code="answer_leak", message=message, pointer=posed.pointer, remedy=_REMEDY)
     elif (share := _share_in(posed)) >= OVERLAP_SHARE:
         message = f"{share:.0%} of the answer stands in the prompt"
-        yield Finding(
-            code="answer_overlap", message=message, pointer=posed.pointer, severity="warning", remedy=_REMEDY
-        )
+        yield Finding(code="answer_overlap", message=message, pointer=posed.pointer, severity="warning", remedy=_REMEDY)
 
 
 def posed_in(record: Record) -> Posed | None:
@@ -78,12 +76,9 @@ def posed_in(record: Record) -> Posed | None:
         content = turns[place].get("content")
         if turns[place].get("role") == "assistant" and isinstance(content, str):
             asked = [turn.get("content") for turn in turns[:place] if turn.get("role") in ("system", "user")]
-            return Posed(f"/messages/{place}/content", undress(content).strip(), tuple(filter(_is_text, asked)))
+            prompts = tuple(text for text in asked if isinstance(text, str) and text)
+            return Posed(f"/messages/{place}/content", undress(content).strip(), prompts)
     return None
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value)
 
 
 def _is_quoted(posed: Posed) -> bool:

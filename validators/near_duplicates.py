@@ -2,10 +2,10 @@
 
 MinHash estimates that similarity (Broder 1997, "On the resemblance and containment of documents"); texts that agree on
 a whole band of hashes are candidates (Indyk and Motwani 1998), and the sets decide, so that no pair is called alike by
-chance. Bands are chosen for the threshold: at 0.8 a pair just at it is found with probability 0.99.
+chance. Bands are chosen for the threshold: a pair just at it is found with probability 0.99.
 `NearDuplicates` holds a whole collection and finds its groups; `NearDuplicateFilter` sees texts one by one and names
 what each repeats. Which texts of a record are compared is `text_of`.
-LIMIT: in memory 70 bytes a text with 16 bands; the n-grams themselves wait in a temporary file (4 bytes each).
+LIMIT: in memory 70 bytes a text; the n-grams themselves wait in a temporary file (4 bytes each). At most 2^31 texts.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from validators.shingles import Shingles, blocks, hash_words, mix, shingle
 
 By = Literal["prompt", "record"]
 SHINGLE_WORDS = 3
-MAX_HASHES = 128
+MAX_HASHES, MAX_BANDS, MAX_ROWS = 128, 32, 5
 PAIRS_AT_ONCE = 1 << 14
 """Candidate pairs whose sets are in memory at a time."""
 ROUNDS_A_BUCKET = 16
 _SURE = 0.99
+_LOW = np.uint64(0xFFFFFFFF)
 _ODD = np.uint64(0x9E3779B97F4A7C15)
-_HALF = np.uint64(32)
+_HALF, _ONE = np.uint64(32), np.uint64(1)
 
 Pairs = NDArray[np.int64]
 
@@ -67,16 +68,16 @@ class Bands(NamedTuple):
 
 
 def bands_for(threshold: float) -> Bands:
-    """Gives the most selective bands, of at most 128 hashes, that find a pair at the threshold with probability 0.99.
+    """Gives the fewest bands, of five rows if that can be, that find a pair at the threshold with probability 0.99.
 
     Raises:
         ConfigError: the threshold is not above 0 and at most 1.
     """
     if not 0 < threshold <= 1:
         raise ConfigError(f"a threshold of {threshold} is not above 0 and at most 1")
-    for rows in range(8, 0, -1):
-        for bands in range(4, MAX_HASHES // rows + 1):
-            if bands <= 32 and Bands(bands, rows).recall(threshold) >= _SURE:
+    for rows in range(MAX_ROWS, 0, -1):
+        for bands in range(4, min(MAX_BANDS, MAX_HASHES // rows) + 1):
+            if Bands(bands, rows).recall(threshold) >= _SURE:
                 return Bands(bands, rows)
     return Bands(MAX_HASHES, 1)
 
@@ -146,7 +147,7 @@ class NearDuplicateFilter:
         found = shingle(hash_words([text]), self.length)
         if not len(found.values):
             return None
-        found = _without_repeats(found)
+        found = without_repeats(found)
         keys = band_keys(found, self.bands)[0].tolist()
         for candidate in sorted({other for key in keys for other in self._buckets.get(key, ())}):
             similarity = jaccard(found.values, self._kept[candidate])
@@ -196,13 +197,13 @@ class NearDuplicates:
         self._num += len(sizes)
         if not len(full):
             return
-        found = _without_repeats(Shingles(found.values, np.append(found.starts[full], found.starts[-1])))
+        found = Shingles(found.values, np.append(found.starts[full], found.starts[-1]))
         self._keys.append(band_keys(found, self.bands))
         self._sizes.append(np.diff(found.starts))
         self._sets.write(found.values.tobytes())
 
     def pairs(self) -> tuple[Pairs, NDArray[np.float64]]:
-        """Gives pairs of near-duplicates (lower number first, sorted) and their similarities, enough to link each group.
+        """Gives pairs of near-duplicates (lower number first, sorted) with their similarities, enough to link groups.
 
         Texts of equal n-grams are linked to one of them, and so are all that share a band with a text they are like; a
         group of a thousand copies gives thousands of pairs, not half a million.
@@ -223,14 +224,18 @@ class NearDuplicates:
 
     def twins(self) -> dict[int, Twin]:
         """Gives, for each text but the first of each group, the earliest it is known to be like."""
-        pairs, similarities = self.pairs()
-        twins: dict[int, Twin] = {}
-        firsts = {group[0] for group in grouped(pairs)}
-        for (left, right), similarity in zip(pairs.tolist(), similarities.tolist(), strict=True):
-            for one, other in ((right, left), (left, right)):
-                if one not in firsts and (one not in twins or other < twins[one].number):
-                    twins[one] = Twin(number=other, similarity=similarity)
-        return twins
+        return twins_of(*self.pairs())
+
+
+def twins_of(pairs: Pairs, similarities: NDArray[np.float64]) -> dict[int, Twin]:
+    """Gives, for each text but the first of each group, the earliest it is paired with."""
+    twins: dict[int, Twin] = {}
+    firsts = {group[0] for group in grouped(pairs)}
+    for (left, right), similarity in zip(pairs.tolist(), similarities.tolist(), strict=True):
+        for one, other in ((right, left), (left, right)):
+            if one not in firsts and (one not in twins or other < twins[one].number):
+                twins[one] = Twin(number=other, similarity=similarity)
+    return twins
 
 
 def grouped(pairs: Pairs) -> list[list[int]]:
@@ -251,7 +256,7 @@ def grouped(pairs: Pairs) -> list[list[int]]:
     return list(groups.values())
 
 
-def _without_repeats(found: Shingles) -> Shingles:
+def without_repeats(found: Shingles) -> Shingles:
     """Gives each text's n-grams sorted and once. Each text has some."""
     sizes = np.diff(found.starts)
     owner = np.repeat(np.arange(len(sizes), dtype=np.uint64), sizes)
@@ -265,7 +270,7 @@ def _without_repeats(found: Shingles) -> Shingles:
 
 
 class _Sets:
-    """The n-grams of every text, in a file; `starts` says where each text's begin."""
+    """The n-grams of every text, in a file, repeats and all; `starts` says where each text's begin."""
 
     def __init__(self, file: IO[bytes], starts: NDArray[np.int64]) -> None:
         self.starts = starts
@@ -287,20 +292,20 @@ class _Sets:
         out = np.empty(len(pairs))
         for start in range(0, len(pairs), PAIRS_AT_ONCE):
             part = pairs[start : start + PAIRS_AT_ONCE]
-            every, totals = [], np.zeros(len(part), np.int64)
+            every = []
             for side in (0, 1):
                 values, sizes = self.gather(part[:, side])
-                every.append((np.repeat(np.arange(len(part), dtype=np.uint64), sizes) << _HALF) | values)
-                totals += sizes
-            both = np.concatenate(every)
-            both.sort()
-            shared = both[1:][both[1:] == both[:-1]] >> _HALF
-            common = np.bincount(shared.astype(np.int64), minlength=len(part))
-            out[start : start + PAIRS_AT_ONCE] = common / (totals - common)
+                owner = np.repeat(np.arange(len(part), dtype=np.uint64), sizes)
+                every.append(((owner << _HALF) | values) << _ONE | np.uint64(side))
+            both = np.unique(np.concatenate(every))  # each n-gram once a side: its pair, itself, the side
+            grams = both >> _ONE
+            owners = (grams >> _HALF).astype(np.int64)
+            common = np.bincount(owners[1:][grams[1:] == grams[:-1]], minlength=len(part))
+            out[start : start + PAIRS_AT_ONCE] = common / (np.bincount(owners, minlength=len(part)) - common)
         return out
 
     def whole(self) -> NDArray[np.uint64]:
-        """Gives a hash of each text's set of n-grams; equal sets have equal hashes."""
+        """Gives a hash of each text's n-grams, whatever their order; equal texts have equal hashes."""
         out = np.empty(len(self.starts) - 1, np.uint64)
         step = 4096
         for start in range(0, len(out), step):
@@ -319,7 +324,7 @@ class _Links(NamedTuple):
 
 
 def _linked(keys: NDArray[np.uint32], sets: _Sets, threshold: float) -> _Links:
-    """Gives the links between texts, by row. Texts of equal sets are linked to one of them, which stands for all."""
+    """Gives the links between texts, by row. Texts of equal n-grams are linked to one of them, which stands for all."""
     whole = sets.whole()
     order = np.argsort(whole, kind="stable")
     equal = np.zeros(len(order), bool)
@@ -330,7 +335,9 @@ def _linked(keys: NDArray[np.uint32], sets: _Sets, threshold: float) -> _Links:
     compared = _Compared(sets, threshold)
     for band in range(keys.shape[1]):
         others = np.roll(keys, -band, axis=1)
-        members = distinct[np.argsort(others[distinct, 0], kind="stable")]
+        packed = (others[distinct, 0].astype(np.uint64) << _HALF) | np.arange(len(distinct), dtype=np.uint64)
+        packed.sort()
+        members = distinct[(packed & _LOW).astype(np.int64)]
         candidates = _first_round(others, members)
         while candidates is not None:
             candidates = candidates.next(compared.judge(candidates.pairs))
@@ -358,8 +365,7 @@ class _Compared:
         known = self._codes[at] == codes if len(self._codes) else np.zeros(len(codes), bool)
         similar = np.zeros(len(pairs))
         similar[known] = self._similar[at[known]]
-        sizes = np.sort(np.stack([self._sets.sizes(pairs[:, side]) for side in (0, 1)]), axis=0)
-        asked = ~known & (sizes[0] >= self._threshold * sizes[1])
+        asked = ~known
         similar[asked] = self._sets.similarity(pairs[asked])
         self.num_compared += int(asked.sum())
         self._fresh.append((codes[asked], similar[asked]))

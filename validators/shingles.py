@@ -27,7 +27,9 @@ _BASE = 0x9E3779B97F4A7C15
 _FINAL = np.uint64(0xD6E8FEB86659FD93)
 _U32, _U29 = np.uint64(32), np.uint64(29)
 # Scripts written without spaces: each of their characters is a word.
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
 _ALONE = rf"[^\x00-\x7f\w\s]|[{_UNSPACED}]"
 _FOREIGN_SPACE = r"[^\S\x00-\x7f]+"
 
@@ -70,7 +72,7 @@ def hash_words(texts: Sequence[str]) -> Hashed:
     opens[1:] &= ~is_word[:-1]
     closes[:-1] &= ~is_word[1:]
     first, last = np.flatnonzero(opens | is_sign), np.flatnonzero(closes | is_sign)
-    powers, inverses = _powers(1 << max(18, int(len(blob)).bit_length()))
+    powers, inverses = _powers(1 << max(18, len(blob).bit_length()))
     weighed = values[blob]
     weighed *= powers[: len(blob)]
     sums = np.cumsum(weighed)
@@ -162,5 +164,5 @@ def _tables() -> tuple[bytes, NDArray[np.uint64]]:
 def _powers(size: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Powers of the base and of its inverse modulo 2^64, `size` of each."""
     base, inverse = np.uint64(_BASE), np.uint64(pow(_BASE, -1, 1 << 64))
-    raised = [np.cumprod(np.full(size, one, np.uint64)) for one in (base, inverse)]
-    return raised[0], raised[1]
+    first, second = (np.cumprod(np.full(size, one, np.uint64), dtype=np.uint64) for one in (base, inverse))
+    return first, second
