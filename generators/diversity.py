@@ -1,4 +1,4 @@
-"""What a set of records covers: cells, scenarios, tools, distinct prompts. Near-duplicates are the validators' business."""
+"""What a set of records covers: cells, scenarios, tools, distinct prompts. Near-duplicates are found by validators."""
 
 from __future__ import annotations
 

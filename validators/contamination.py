@@ -24,7 +24,7 @@ from frontier_core.profiles import undress
 from frontier_core.records import Record
 from validators.leakage import posed_in
 from validators.near_duplicates import band_keys, bands_for, text_of, without_repeats
-from validators.shingles import Hashed, Shingles, blocks, hash_words, mix, ngrams, shingle
+from validators.shingles import Hashed, Shingles, blocks, distinct, hash_words, mix, ngrams, shingle
 
 LENGTH = 5
 """Words an n-gram: short enough to survive edits, long enough not to be shared by chance."""
@@ -131,7 +131,7 @@ class Held:
         grams, self._first_of = _inside(words)
         owner = np.repeat(np.arange(len(items)), np.diff(self._first_of))
         self._grams, gram_of = np.unique(grams, return_inverse=True)
-        pairs = np.unique(gram_of * max(1, len(items)) + owner)
+        pairs = distinct(gram_of * max(1, len(items)) + owner)
         is_common = np.bincount(pairs // max(1, len(items)), minlength=len(self._grams)) > MANY_ITEMS
         self._is_common = is_common[gram_of]  # per gram place
         by_gram = np.argsort(gram_of, kind="stable")
@@ -169,7 +169,7 @@ class Held:
         hit = self._grams[at] == grams[maybe]
         maybe, at = maybe[hit], at[hit]
         records = np.searchsorted(first_of, maybe, side="right") - 1 + self._num
-        pairs = np.unique(records * len(self._grams) + at)  # each n-gram once a record
+        pairs = distinct(records * len(self._grams) + at)  # each n-gram once a record
         records, at = pairs // len(self._grams), pairs % len(self._grams)
         counts = self._postings[at + 1] - self._postings[at]
         ends = np.cumsum(counts)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from frontier_core.errors import ConfigError
 from frontier_core.jsonl import dumps
 from frontier_core.records import Record
-from validators.shingles import Shingles, blocks, hash_words, mix, shingle
+from validators.shingles import Shingles, blocks, distinct, hash_words, mix, shingle
 
 By = Literal["prompt", "record"]
 SHINGLE_WORDS = 3
@@ -297,7 +297,7 @@ class _Sets:
                 values, sizes = self.gather(part[:, side])
                 owner = np.repeat(np.arange(len(part), dtype=np.uint64), sizes)
                 every.append(((owner << _HALF) | values) << _ONE | np.uint64(side))
-            both = np.unique(np.concatenate(every))  # each n-gram once a side: its pair, itself, the side
+            both = distinct(np.concatenate(every))  # each n-gram once a side: its pair, itself, the side
             grams = both >> _ONE
             owners = (grams >> _HALF).astype(np.int64)
             common = np.bincount(owners[1:][grams[1:] == grams[:-1]], minlength=len(part))

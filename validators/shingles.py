@@ -14,13 +14,15 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK_BYTES = 1 << 17
+BLOCK_BYTES = 1 << 18
 """Texts are hashed this many bytes at a time, so that the arrays stay in the processor's cache."""
+
+Number = TypeVar("Number", np.uint64, np.int64)
 
 _SPACE, _WORD, _SIGN = 0, 1, 2
 _BASE = 0x9E3779B97F4A7C15
@@ -91,6 +93,14 @@ def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     values *= _FINAL
     values ^= values >> _U29
     return values
+
+
+def distinct(values: NDArray[Number]) -> NDArray[Number]:
+    """Gives the values sorted and once, which np.unique takes ten times as long for; the array itself gets sorted."""
+    values.sort()
+    fresh = np.ones(len(values), bool)
+    fresh[1:] = values[1:] != values[:-1]
+    return values[fresh]
 
 
 def ngrams(words: Hashed, length: int) -> NDArray[np.uint64]:
