@@ -19,7 +19,7 @@ import orjson
 
 from frontier_core.atomic import explain_os_error, fsync_dir, sha256_file, write_bytes
 from frontier_core.errors import UsageError
-from frontier_core.jsonl import Row, dumps, read_rows
+from frontier_core.jsonl import Row, dumps, has_long_number, read_rows
 from frontier_core.lake import (
     LOCK,
     MANIFESTS,
@@ -223,11 +223,13 @@ class _Adder:
         self.known = Known(lake.parts())
         self.shards: list[Shard] = []
         self._writer: ShardWriter | None = None
+        self._noted: ShardWriter | None = None
         self._pending: list[tuple[bytes, bytes, dict[str, Any]]] = []
         self._pending_bytes = 0
         self._source: dict[str, Any] = {}
 
     def begin(self, source: str) -> None:
+        self._noted = None
         self._source = {"path": "-" if source == "-" else os.path.relpath(source, self.lake.path), "sha256": ""}
         if source != "-" and Path(source).is_file():
             self._source["sha256"] = sha256_file(Path(source))
@@ -249,7 +251,7 @@ class _Adder:
                 self.result.num_duplicates += 1
                 continue
             writer = self._open()
-            writer.add(line, digest, metadata, is_exact=_is_exact(line))
+            writer.add(line, digest, metadata, is_exact=not has_long_number(line))
             writer.sources[-1]["num_records"] += 1
             self.result.num_added += 1
         self._pending.clear()
@@ -260,10 +262,9 @@ class _Adder:
     def _open(self) -> ShardWriter:
         if self._writer is None:
             self._writer = ShardWriter(self.lake.path / SHARDS)
-        if not self._writer.sources or any(
-            self._writer.sources[-1][key] != value for key, value in self._source.items()
-        ):
+        if self._noted is not self._writer:
             self._writer.sources.append({**self._source, "num_records": 0})
+            self._noted = self._writer
         return self._writer
 
     def _close(self) -> None:
@@ -282,14 +283,6 @@ class _Adder:
         if self._writer is not None:
             with suppress(OSError):
                 self._writer.abort()
-
-
-_DIGITS = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
-
-
-def _is_exact(line: bytes) -> bool:
-    """Says whether orjson alone reads every number of a line exactly: no 19 digits in a row."""
-    return b"0" * 19 not in line.translate(_DIGITS)
 
 
 # ---- compact, retire, gc ---------------------------------------------------------------------------------------------
@@ -332,7 +325,7 @@ def _copy(part: ShardPart, writer: ShardWriter) -> None:
 
     for line in part.lines():
         digest = xxhash.xxh3_128_digest(line)
-        writer.add(line, digest, metadata_of(loads(line)), is_exact=part.is_exact or _is_exact(line))
+        writer.add(line, digest, metadata_of(loads(line)), is_exact=part.is_exact or not has_long_number(line))
     writer.sources += part.shard.sources
 
 
