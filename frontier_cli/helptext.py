@@ -34,6 +34,7 @@ SEE_ALSO = {
     "synth dedup": ("synth coverage", "validate"),
     "synth coverage": ("synth gen", "synth dedup"),
     "synth review": ("synth teach", "synth format"),
+    "import": ("convert", "validate", "synth dedup"),
     "convert": ("synth format", "validate"),
     "sandbox build": ("sandbox check",),
     "sandbox check": ("sandbox build", "synth verify"),

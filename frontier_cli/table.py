@@ -11,6 +11,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "synth dedup": ("synth_dedup", "drop records that repeat an earlier one, exactly or nearly"),
     "synth coverage": ("synth_coverage", "show what records cover: skills, levels, scenarios, tools"),
     "synth review": ("synth_review", "accept, edit or reject records by hand"),
+    "import": ("import_files", "take other tools' data into the contract: JSON Lines, Parquet, folders"),
     "convert": ("convert", "convert records to other tools' forms and back"),
     "validate": ("validate", "hold records against the schema gate and the content gate"),
     "stream": ("stream", "draw a deterministic weighted stream of records from a profile"),
