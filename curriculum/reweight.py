@@ -5,7 +5,8 @@ Works round by round, so that one file with three rounds gives what three calls 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from curriculum.cells import CellStats, cells_by_round
@@ -25,6 +26,7 @@ def reweight(
     *,
     policy: str = "frontier",
     settings: PolicySettings | None = None,
+    supplies: Mapping[str, float] | None = None,
 ) -> list[Record]:
     """Gives the next policy as records of schema policy_v1, one per cell of `domains`.
 
@@ -35,6 +37,7 @@ def reweight(
         previous: the last policy file; None starts from the priors.
         policy: a name of `curriculum.policy.POLICIES`.
         settings: numbers of the policy; the measured ones by default.
+        supplies: cell -> unseen examples there are, as a share of what the next round draws.
     Raises:
         DataError: a line of either file can't be used, or nothing in the telemetry is new to the previous policy.
         ConfigError: unknown policy, a setting or prior out of range.
@@ -56,6 +59,8 @@ def reweight(
         )
     _check_known(fresh, priors, telemetry)
     for number in sorted(fresh):
+        for tag, supply in (supplies or {}).items():
+            fresh[number][tag] = replace(fresh[number].get(tag, CellStats()), supply=supply, has_supply=True)
         lines = rule(priors, fresh[number], lines, settings=settings, round_number=number + 1)
     return [line.to_record() for line in lines or ()]
 
