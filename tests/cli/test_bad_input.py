@@ -38,6 +38,7 @@ READERS = {
     "curriculum advance in.jsonl --policy in.jsonl -o out.jsonl": 4,
     "synth gen -n 3 --policy in.jsonl -o out.jsonl": 4,
     "compare in.jsonl": 4,
+    "stream in.jsonl -n 20 -o out.jsonl": 4,
 }
 JUDGES = ("synth verify in.jsonl -o out.jsonl", "validate in.jsonl -o out.jsonl")
 TAKERS = (*JUDGES, "convert in.jsonl -o out.jsonl", "synth dedup in.jsonl -o out.jsonl")
@@ -130,7 +131,20 @@ def test_a_wrong_role_stops_what_can_not_go_on(run, tmp_path, tiny_model, line):
     assert not (tmp_path / "out.jsonl").exists()
 
 
-@pytest.mark.parametrize("line", ["eval nope", "deploy nope --to t", "serve nope", "lineage show nope", "report nope"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "eval nope",
+        "deploy nope --to t",
+        "serve nope",
+        "lineage show nope",
+        "report nope",
+        "checkpoints list nope",
+        "checkpoints verify nope",
+        "checkpoints prune nope",
+        "checkpoints snapshot nope",
+    ],
+)
 def test_a_missing_folder_is_a_usage_error(run, line):
     done = run(line)
     assert (done.code, done.out) == (2, "")
