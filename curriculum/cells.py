@@ -25,6 +25,8 @@ METRICS = {
     "safety_violation": "violations",
     "refusal": "refusals",
     "tool_success": "tools",
+    "truncated": "truncated",
+    "verify_pass": "verified",
 }
 """Metric of a telemetry line -> the field of CellStats it is summed in."""
 
@@ -36,7 +38,8 @@ class CellStats:
     `accuracy` counts held-out answers (successes of trials), `loss` sums per-example training losses in nats per
     token, `errors` counts failed answers by error pattern. `first_pass` counts training answers whose every token was
     the likeliest one before anything was learnt from them; `reference` is a reference model's loss. `violations`,
-    `refusals` and `tools` count answers that broke a safety rule, that refused, and tool calls that worked. `supply` is
+    `refusals` and `tools` count answers that broke a safety rule, that refused, tool calls that worked; `truncated`
+    examples that were cut, `verified` candidates that passed verification. `supply` is
     how much unseen data there is, as a share of what the next round draws; it counts only with `has_supply`.
     """
 
@@ -47,6 +50,8 @@ class CellStats:
     violations: TagStats = field(default_factory=TagStats)
     refusals: TagStats = field(default_factory=TagStats)
     tools: TagStats = field(default_factory=TagStats)
+    truncated: TagStats = field(default_factory=TagStats)
+    verified: TagStats = field(default_factory=TagStats)
     supply: float = 0.0
     has_supply: bool = False
     errors: dict[str, int] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from typing import Any
 
 from curriculum import published
 from curriculum.cells import CellStats, prerequisite_of
-from curriculum.levels import Z_90
+from curriculum.levels import Z_90, is_mastered
 from curriculum.reasons import explain
 from curriculum.settings import PolicySettings
 from curriculum.shares import Policy, next_round, normalised, project
@@ -37,7 +37,7 @@ class CellState:
     `first_round` its round; `idle` rounds without a sign of life, `stall` the factor that follows from them;
     `new_trials` and `new_tokens` since the last move; `raised_floor` the floor that safety violations called for;
     `wary` rounds of caution left, `trips` how often a fall of the anchors set them off; `closed` is 1 while a
-    level is closed by hand or curriculum.
+    level is closed by hand or curriculum, `mastered` 1 from a lower bound of 85 % until an upper bound falls below it.
     """
 
     successes: float = 0.0
@@ -57,6 +57,7 @@ class CellState:
     wary: int = 0
     trips: int = 0
     closed: int = 0
+    mastered: int = 0
 
     @property
     def mastery(self) -> float:
@@ -209,6 +210,7 @@ def _observe(state: CellState, cell: CellStats, settings: PolicySettings, round_
     if answers.trials:
         state.successes = settings.accuracy_memory * state.successes + answers.successes
         state.trials = settings.accuracy_memory * state.trials + answers.trials
+        state.mastered = int(is_mastered(state.successes, state.trials, bool(state.mastered)))
     if cell.loss.n and isfinite(cell.loss.total) and isfinite(cell.loss.total_sq):
         state.length = cell.loss.tokens / cell.loss.n
         reading, variance = cell.loss.mean, cell.loss.standard_error**2

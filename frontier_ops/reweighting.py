@@ -74,6 +74,7 @@ def next_policy(
     supplies: dict[str, float],
     anchors: Sequence[str] = (),
     good: str = "",
+    num_needed: int = 0,
 ) -> tuple[list[Record], bool]:
     """Gives the next policy's records, and whether the anchors showed harm and it was rolled back.
 
@@ -86,9 +87,16 @@ def next_policy(
         supplies: cell -> unseen examples as a share of the next round.
         anchors: two evaluations of the same problems, before and after `previous` was in force; or none.
         good: the policy before `previous`, to go back to.
+        num_needed: records the next round draws, for lines of what to generate; 0 for none.
     """
     records = reweight(
-        telemetry, domains, Path(previous) if previous else None, policy=policy, settings=settings, supplies=supplies
+        telemetry,
+        domains,
+        Path(previous) if previous else None,
+        policy=policy,
+        settings=settings,
+        supplies=supplies,
+        num_needed=num_needed,
     )
     if not anchors:
         return records, False

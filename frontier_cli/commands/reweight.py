@@ -11,6 +11,7 @@ from frontier_cli import console, options
 EXAMPLES = """\
 frontier reweight telemetry.jsonl -o policy.jsonl
 frontier reweight telemetry.jsonl --prev policy1.jsonl -o policy2.jsonl --explain
+frontier reweight telemetry.jsonl --needs -n 600 -o policy.jsonl
 frontier reweight telemetry.jsonl --prev p2.jsonl --anchors eval1.jsonl,eval2.jsonl --good p1.jsonl -o p3.jsonl"""
 
 
@@ -39,6 +40,9 @@ def command(
     good: Annotated[
         str, typer.Option("--good", metavar="FILE", help="the policy before --prev, to go back to after harm")
     ] = "",
+    with_needs: Annotated[
+        bool, typer.Option("--needs", help="say what to generate too, for synth gen --policy; needs -n")
+    ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="say each reason on stderr")] = False,
     output: options.OutputPath = "-",
 ) -> int:
@@ -50,9 +54,12 @@ def command(
     and the exit code is 1. docs/reweighting.md says how all of it works and how the methods compare.
     """
     from frontier_core.domains import load_domains
+    from frontier_core.errors import UsageError
     from frontier_ops import reweighting
     from frontier_ops.stage_files import Target, write_lines
 
+    if with_needs and not num:
+        raise UsageError("--needs splits the records of the next round", hint="-n NUM")
     source = console.input_source(telemetry)
     pair = options.split_names([anchors])
     records, harmed = reweighting.next_policy(
@@ -64,13 +71,17 @@ def command(
         supplies=reweighting.supplies_from(supply, num),
         anchors=pair,
         good=good,
+        num_needed=num if with_needs else 0,
     )
     target = Target(output=output, pipe=console.data_stream())
     sources = [source, *filter(None, (previous, config, supply, *pair, good))]
     result = write_lines(records, target, stage="reweight", sources=sources, producer=policy)
     for record in records if explain else []:
+        if record["kind"] != "tag":
+            console.note(f"{record['kind']} {record['tag']}: {record['num']}  {record['reason']}")
+            continue
         console.note(f"{record['tag']}: {record['previous']:.4f} -> {record['weight']:.4f}  {record['reason']}")
     if harmed:
         console.note(str(records[0]["reason"]))
-    console.note(f"wrote {result.num_out} weights")
+    console.note(f"wrote {result.num_out} lines" if with_needs else f"wrote {result.num_out} weights")
     return int(harmed)
