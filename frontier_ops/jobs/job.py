@@ -141,7 +141,8 @@ class Job:
 
     `number` counts submissions from 1. `attempt` is how often a worker has taken it, `deaths` how many of those
     attempts ended with their worker, `failures` with a failing command. `control` is what somebody asked for and the
-    worker has not done yet: "pause", "resume" or "stop". Times are ISO 8601 in UTC.
+    worker has not done yet: "pause", "resume" or "stop". `result` is the last line its command printed; it is taken
+    into the history once, with the end of the job, however often workers died on the way. Times are ISO 8601 in UTC.
     """
 
     id: str
@@ -158,6 +159,7 @@ class Job:
     ended_at: str = ""
     exit_code: int | None = None
     reason: str = ""
+    result: str = ""
     input_sha256: dict[str, str] = field(default_factory=dict)
     output_sha256: dict[str, str] = field(default_factory=dict)
 
@@ -219,7 +221,7 @@ def advance(job: Job | None, event: Event) -> Job:
 def _claimed(job: Job, event: Event) -> Job:
     return replace(
         job, state=State.PROCESSING, attempt=event["attempt"], worker=event["worker"], started_at=event["at"],
-        ended_at="", exit_code=None, reason="", control="",
+        ended_at="", exit_code=None, reason="", result="", control="",
     )  # fmt: skip
 
 
@@ -227,7 +229,7 @@ def _finished(job: Job, event: Event) -> Job:
     failures = job.failures + (event["state"] == State.FAILED and job.state is not State.QUEUED)
     return replace(
         job, state=State(event["state"]), failures=failures, worker="", control="", ended_at=event["at"],
-        exit_code=event.get("exit_code"), reason=event.get("reason", ""),
+        exit_code=event.get("exit_code"), reason=event.get("reason", ""), result=event.get("result", ""),
         input_sha256=event.get("input_sha256", {}), output_sha256=event.get("output_sha256", {}),
     )  # fmt: skip
 
@@ -245,7 +247,7 @@ def _standing(job: Job, state: State) -> Job:
 
 
 def _retried(job: Job) -> Job:
-    return replace(job, state=State.QUEUED, deaths=0, failures=0, reason="", exit_code=None, ended_at="")
+    return replace(job, state=State.QUEUED, deaths=0, failures=0, reason="", result="", exit_code=None, ended_at="")
 
 
 _CHANGES: dict[str, Callable[[Job, Event], Job]] = {

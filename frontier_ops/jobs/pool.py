@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from frontier_ops.jobs.job import Job
-from frontier_ops.jobs.store import JobStore
+from frontier_ops.jobs.store import MAX_DEATHS, JobStore
 from frontier_ops.jobs.worker import Worker
 
 RESPAWN_S = 0.05
@@ -29,6 +29,7 @@ def run_workers(
     roles: Sequence[str] = (),
     num_workers: int = 1,
     until_empty: bool = False,
+    max_deaths: int = MAX_DEATHS,
     on_job: Callable[[Job], None] | None = None,
 ) -> Counter[str]:
     """Runs workers until they are told to stop, or until the queue is empty.
@@ -38,13 +39,14 @@ def run_workers(
         roles: what the workers take; empty takes all.
         num_workers: how many processes, each with one job at a time.
         until_empty: end when nothing waits and nothing is held.
+        max_deaths: attempts that may end with their worker before the job fails.
         on_job: called, in the worker's process, with each job it took and each that ended.
     Returns:
         How many jobs these workers ended in each final state.
     Raises:
         KeyboardInterrupt: SIGINT or SIGTERM, after the workers have ended their jobs as stopped.
     """
-    pool = _Pool(Path(home), tuple(roles), until_empty, on_job)
+    pool = _Pool(Path(home), tuple(roles), until_empty, max_deaths, on_job)
     start = _history_size(pool.home)
     try:
         pool.run(num_workers)
@@ -56,9 +58,15 @@ def run_workers(
 
 class _Pool:
     def __init__(
-        self, home: Path, roles: tuple[str, ...], until_empty: bool, on_job: Callable[[Job], None] | None
+        self,
+        home: Path,
+        roles: tuple[str, ...],
+        until_empty: bool,
+        max_deaths: int,
+        on_job: Callable[[Job], None] | None,
     ) -> None:
-        self.home, self.roles, self.until_empty, self.on_job = home, roles, until_empty, on_job
+        self.home, self.roles, self.until_empty = home, roles, until_empty
+        self.max_deaths, self.on_job = max_deaths, on_job
         self.living: set[int] = set()
         self.names: set[str] = set()
 
@@ -95,7 +103,7 @@ class _Pool:
 
     def _work(self, parent: int) -> None:
         os.setsid()
-        store = JobStore(self.home)
+        store = JobStore(self.home, max_deaths=self.max_deaths)
         worker = Worker(store, roles=self.roles, on_job=self.on_job)
 
         def leave(_number: int, _frame: FrameType | None) -> None:

@@ -1,8 +1,9 @@
 """A worker: takes a job, runs its command, records how it ended, takes the next. One process, one job at a time.
 
 The command inherits the job's lock; when its worker dies, whoever reclaims the job kills what is left of it. Standard
-output and error go to `status/job_logs/JOB.ATTEMPT.log`. The command finds FRONTIER_JOB_ID and FRONTIER_JOB_ATTEMPT in
-its environment; the attempt number only grows, so an effect outside the files of `outputs` can be fenced by it.
+output and error go to `status/job_logs/JOB.ATTEMPT.out` and `.err`; the last line of the output is the job's result.
+The command finds FRONTIER_JOB_ID and FRONTIER_JOB_ATTEMPT in its environment; the attempt number only grows, so an
+effect outside the files of `outputs` can be fenced by it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from frontier_core.errors import DataError
 from frontier_core.lineage import digest_of
@@ -28,8 +30,19 @@ POLL_S = 0.1
 """How often a running command is looked after: requests to pause, resume or stop it."""
 GRACE_S = 10.0
 """How long a command that is asked to stop may take before it is killed."""
+MAX_RESULT_BYTES = 4096
+"""How much of a command's last line is kept as its result."""
 SHORT_S = 1.0
 """A job that took less need not be synced to the disk at once: after a power loss it is run again."""
+
+
+class _Ended(NamedTuple):
+    """How a command ended: its exit code (128 + signal when killed), whether it was asked to, why it never began."""
+
+    code: int
+    was_stopped: bool
+    problem: str
+    result: str
 
 
 class Worker:
@@ -90,16 +103,15 @@ class Worker:
         if earlier is not None and _is_done(earlier, base, inputs):
             reason = f"{earlier.id} made the same outputs"
             return self._finish(claim, State.SKIPPED, started, reason=reason, output_sha256=earlier.output_sha256)
-        code, was_stopped, problem = self._command(claim, base)
-        if was_stopped:
+        ended = self._command(claim, base)
+        code = ended.code
+        if ended.was_stopped:
             return self._finish(claim, State.STOPPED, started, exit_code=code, reason="asked to stop")
         missing = [name for name in spec.outputs if not (base / name).exists()]
-        if code == 0 and not missing and not problem:
-            outputs = {name: digest_of(base / name) for name in spec.outputs}
-            return self._finish(
-                claim, State.COMPLETED, started, exit_code=0, input_sha256=inputs, output_sha256=outputs
-            )
-        reason = problem or (f"exit code {code}" if code else f"it left no {', '.join(missing)}")
+        if code == 0 and not missing and not ended.problem:
+            made = {"input_sha256": inputs, "output_sha256": {name: digest_of(base / name) for name in spec.outputs}}
+            return self._finish(claim, State.COMPLETED, started, exit_code=0, result=ended.result, **made)
+        reason = ended.problem or (f"exit code {code}" if code else f"it left no {', '.join(missing)}")
         if claim.job.failures < spec.retries:
             delay = float(2**claim.job.failures)
             return self.store.retry_later(claim, exit_code=code, reason=reason, delay_s=delay)
@@ -115,24 +127,25 @@ class Worker:
             claim.release()
             return self.store.get(claim.job.id)
 
-    def _command(self, claim: Claim, base: Path) -> tuple[int, bool, str]:
-        """Runs the command; gives its exit code (128 + signal when killed), whether it was asked to stop, a problem."""
+    def _command(self, claim: Claim, base: Path) -> _Ended:
         job = claim.job
         environ = {**os.environ, **job.spec.env, ID: job.id, ATTEMPT: str(job.attempt)}
-        log = self.store.home / LOGS / f"{job.id}.{job.attempt}.log"
-        with log.open("wb") as out:
+        logs = [self.store.home / LOGS / f"{job.id}.{job.attempt}.{name}" for name in ("out", "err")]
+        with logs[0].open("wb") as out, logs[1].open("wb") as err:
             try:
                 process = subprocess.Popen(
-                    job.spec.argv, cwd=base, env=environ, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                    job.spec.argv, cwd=base, env=environ, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
                     pass_fds=(claim.job_lock,), start_new_session=True,
                 )  # fmt: skip
             except (OSError, subprocess.SubprocessError) as error:
-                return 127, False, f"{job.spec.argv[0]}: {getattr(error, 'strerror', None) or error}"
+                return _Ended(127, False, f"{job.spec.argv[0]}: {getattr(error, 'strerror', None) or error}", "")
         was_stopped = self._look_after(process, claim)
-        if not log.stat().st_size:
-            log.unlink()
+        result = _last_line(logs[0])
+        for log in logs:
+            if not log.stat().st_size:
+                log.unlink()
         code = process.returncode
-        return (128 - code if code < 0 else code), was_stopped, ""
+        return _Ended(128 - code if code < 0 else code, was_stopped, "", result)
 
     def _look_after(self, process: subprocess.Popen[bytes], claim: Claim) -> bool:
         """Waits for a command and does what is asked meanwhile; says whether it was asked to stop."""
@@ -174,6 +187,15 @@ def _is_done(earlier: Job, base: Path, inputs: dict[str, str]) -> bool:
         return all(digest_of(base / name) == sha for name, sha in earlier.output_sha256.items())
     except OSError:
         return False
+
+
+def _last_line(log: Path) -> str:
+    """Gives the last line of a log that is not blank, cut to MAX_RESULT_BYTES."""
+    with log.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - MAX_RESULT_BYTES))
+        lines = file.read().decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else ""
 
 
 def _has_ended(process: subprocess.Popen[bytes], timeout_s: float) -> bool:

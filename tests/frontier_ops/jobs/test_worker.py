@@ -33,7 +33,8 @@ def test_a_command_that_succeeds_completes_its_job(store):
     (job,) = work(store, spec("echo hello > out; echo said", outputs=("out",)))
     assert (job.state, job.exit_code, job.attempt) == ("completed", 0, 1)
     assert job.output_sha256 == {"out": "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"}
-    assert (store.home / LOGS / "data_gen-1.1.log").read_text() == "said\n"
+    assert (store.home / LOGS / "data_gen-1.1.out").read_text() == "said\n"
+    assert job.result == "said"
 
 
 def test_a_command_that_fails_fails_its_job(store):
@@ -69,7 +70,13 @@ def test_a_job_whose_outputs_stand_is_skipped_until_an_input_changes(store):
 
 def test_a_job_finds_its_name_and_attempt_in_the_environment(store):
     work(store, spec("echo $FRONTIER_JOB_ID $FRONTIER_JOB_ATTEMPT $MORE", env={"MORE": "x"}))
-    assert (store.home / LOGS / "data_gen-1.1.log").read_text() == "data_gen-1 1 x\n"
+    assert (store.home / LOGS / "data_gen-1.1.out").read_text() == "data_gen-1 1 x\n"
+
+
+def test_what_a_command_complains_of_is_kept_apart_from_its_result(store):
+    (job,) = work(store, spec("echo 1; echo oops >&2; echo '{\"loss\": 0.5}'; echo"))
+    assert job.result == '{"loss": 0.5}'
+    assert (store.home / LOGS / "data_gen-1.1.err").read_text() == "oops\n"
 
 
 def test_a_silent_job_leaves_no_log(store):
