@@ -16,6 +16,13 @@ from frontier_core.events import TelemetryLine
 from frontier_core.records import TagStats, parse_tag
 
 ERROR_PREFIX = "error:"
+METRICS = {
+    "accuracy": "accuracy",
+    "loss": "loss",
+    "first_pass_accuracy": "first_pass",
+    "reference_loss": "reference",
+}
+"""Metric of a telemetry line -> the field of CellStats it is summed in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,19 +30,27 @@ class CellStats:
     """What one round showed of one cell.
 
     `accuracy` counts held-out answers (successes of trials), `loss` sums per-example training losses in nats per
-    token, `errors` counts failed answers by error pattern.
+    token, `errors` counts failed answers by error pattern. `first_pass` counts training answers whose every token was
+    the likeliest one before anything was learnt from them; `reference` is a reference model's loss.
     """
 
     accuracy: TagStats = field(default_factory=TagStats)
     loss: TagStats = field(default_factory=TagStats)
+    first_pass: TagStats = field(default_factory=TagStats)
+    reference: TagStats = field(default_factory=TagStats)
     errors: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def answers(self) -> TagStats:
+        """Right of tried answers: of the held-out problems, or where there were none, of the first pass."""
+        return self.accuracy if self.accuracy.trials else self.first_pass
 
 
 class _Sums:
     """Collects one cell's lines; sums are taken exactly at the end, so that the order of lines can't show."""
 
     def __init__(self) -> None:
-        self.stats: dict[str, list[TagStats]] = {"accuracy": [], "loss": []}
+        self.stats: dict[str, list[TagStats]] = {metric: [] for metric in METRICS}
         self.errors: Counter[str] = Counter()
 
     def add(self, line: TelemetryLine) -> None:
@@ -46,11 +61,8 @@ class _Sums:
             self.errors[metric.removeprefix(ERROR_PREFIX)] += line.stats.n
 
     def cell(self) -> CellStats:
-        return CellStats(
-            accuracy=exact_sum(self.stats["accuracy"]),
-            loss=exact_sum(self.stats["loss"]),
-            errors=dict(sorted(self.errors.items())),
-        )
+        sums = {name: exact_sum(self.stats[metric]) for metric, name in METRICS.items()}
+        return CellStats(**sums, errors=dict(sorted(self.errors.items())))
 
 
 def exact_sum(parts: Iterable[TagStats]) -> TagStats:
@@ -99,8 +111,7 @@ def pooled(rounds: Iterable[dict[str, CellStats]]) -> dict[str, CellStats]:
             parts.setdefault(tag, []).append(cell)
     return {
         tag: CellStats(
-            accuracy=exact_sum(cell.accuracy for cell in cells),
-            loss=exact_sum(cell.loss for cell in cells),
+            **{name: exact_sum(getattr(cell, name) for cell in cells) for name in METRICS.values()},
             errors=dict(sum((Counter(cell.errors) for cell in cells), Counter[str]())),
         )
         for tag, cells in sorted(parts.items())

@@ -8,20 +8,21 @@ data. Each line names its evidence and factors: the product of the factors is th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import fsum, prod, sqrt
 from typing import Any
 
+from curriculum import published
 from curriculum.cells import CellStats, prerequisite_of
 from curriculum.reasons import explain
 from curriculum.settings import PolicySettings
-from frontier_core.allocation import PolicyLine, natural_order
+from curriculum.shares import Policy, next_round, normalised, project
+from frontier_core.allocation import PolicyLine
 from frontier_core.errors import ConfigError
 from frontier_core.nearest import did_you_mean
 from frontier_core.records import wilson_interval
 
-Policy = Callable[..., list[PolicyLine]]
 EMPTY = CellStats()
 
 
@@ -95,8 +96,8 @@ def update(
         curriculum learning", for progress, and Jiang et al. (2024), "Adaptive data optimization", for dividing it by
         the weight.
     """
-    number = _next_round(previous) if round_number is None else round_number
-    priors = _normalised(domains_prior)
+    number = next_round(previous) if round_number is None else round_number
+    priors = normalised(domains_prior)
     base, joined = _starting_weights(priors, previous, settings)
     old = {line.tag: CellState.from_mapping(line.state) for line in previous or ()}
     states = {tag: old.get(tag, CellState()) for tag in priors}
@@ -130,34 +131,17 @@ def update(
     return lines
 
 
-def uniform(
-    domains_prior: Mapping[str, float],
-    stats: Mapping[str, CellStats],  # noqa: ARG001 - one signature for all policies
-    previous: Sequence[PolicyLine] | None,
-    *,
-    settings: PolicySettings,  # noqa: ARG001
-    round_number: int | None = None,
-) -> list[PolicyLine]:
-    """Gives every cell the same weight, whatever was seen."""
-    share = 1 / len(_normalised(domains_prior))
-    wanted = dict.fromkeys(domains_prior, share)
-    return _fixed(domains_prior, wanted, previous, round_number, "uniform policy: every cell gets the same weight")
-
-
-def proportional(
-    domains_prior: Mapping[str, float],
-    stats: Mapping[str, CellStats],  # noqa: ARG001
-    previous: Sequence[PolicyLine] | None,
-    *,
-    settings: PolicySettings,  # noqa: ARG001
-    round_number: int | None = None,
-) -> list[PolicyLine]:
-    """Gives every cell its prior weight, whatever was seen."""
-    wanted = _normalised(domains_prior)
-    return _fixed(domains_prior, wanted, previous, round_number, "proportional policy: every cell keeps its prior")
-
-
-POLICIES: dict[str, Policy] = {"frontier": update, "uniform": uniform, "proportional": proportional}
+POLICIES: dict[str, Policy] = {
+    "frontier": update,
+    "uniform": published.uniform,
+    "proportional": published.proportional,
+    "doremi": published.doremi,
+    "odm": published.odm,
+    "ado": published.ado,
+    "skill_it": published.skill_it,
+    "learning_progress": published.learning_progress,
+    "levels": published.levels,
+}
 """Name -> policy; all have the signature of `update`."""
 
 
@@ -166,44 +150,6 @@ def policy_named(name: str) -> Policy:
     if name not in POLICIES:
         raise ConfigError(f"unknown policy {name!r}", hint=did_you_mean(name, POLICIES))
     return POLICIES[name]
-
-
-def project(targets: Mapping[str, float], bounds: Mapping[str, tuple[float, float]]) -> tuple[dict[str, float], float]:
-    """Gives the weights nearest to the targets that sum to 1 inside the bounds, and the common factor they share.
-
-    Nearest in relative entropy: each weight is its target times one factor, clipped to its bounds.
-
-    Args:
-        targets: tag -> wanted weight, above 0.
-        bounds: tag -> (low, high); the lows sum to at most 1, the highs to at least 1.
-    Returns:
-        (tag -> weight, factor); the sum is 1 within 1e-12.
-    """
-
-    def total(factor: float) -> float:
-        return fsum(min(max(factor * targets[tag], low), high) for tag, (low, high) in bounds.items())
-
-    # The sum is piecewise linear in the factor: find the piece by bisection over its corners, then solve it.
-    corners = sorted({edge / targets[tag] for tag, pair in bounds.items() for edge in pair})
-    first, last = 0, len(corners) - 1
-    while last - first > 1:
-        middle = (first + last) // 2
-        first, last = (middle, last) if total(corners[middle]) <= 1.0 else (first, middle)
-    left, right = corners[first], corners[last]
-    below, above = total(left), total(right)
-    factor = left if above <= below else left + (right - left) * min(1.0, max(0.0, (1.0 - below) / (above - below)))
-    return {tag: min(max(factor * targets[tag], low), high) for tag, (low, high) in bounds.items()}, factor
-
-
-def _next_round(previous: Sequence[PolicyLine] | None) -> int:
-    return max((line.round for line in previous or ()), default=0) + 1
-
-
-def _normalised(prior: Mapping[str, float]) -> dict[str, float]:
-    if not prior or not min(prior.values()) > 0:
-        raise ConfigError("every cell needs a prior weight above 0", hint="see `weight` in the domains file")
-    total = fsum(prior.values())
-    return {tag: prior[tag] / total for tag in sorted(prior, key=natural_order)}
 
 
 def _starting_weights(
@@ -232,11 +178,12 @@ def _starting_weights(
 
 def _observe(state: CellState, cell: CellStats, settings: PolicySettings, round_number: int) -> None:
     """Takes one round's evidence of a cell into its state; a kind of evidence that is absent changes nothing."""
-    state.new_trials += cell.accuracy.trials
+    answers = cell.answers
+    state.new_trials += answers.trials
     state.new_tokens += cell.loss.tokens
-    if cell.accuracy.trials:
-        state.successes = settings.accuracy_memory * state.successes + cell.accuracy.successes
-        state.trials = settings.accuracy_memory * state.trials + cell.accuracy.trials
+    if answers.trials:
+        state.successes = settings.accuracy_memory * state.successes + answers.successes
+        state.trials = settings.accuracy_memory * state.trials + answers.trials
     if cell.loss.n:
         reading, variance = cell.loss.mean, cell.loss.standard_error**2
         if state.readings == 0:
@@ -247,7 +194,7 @@ def _observe(state: CellState, cell: CellStats, settings: PolicySettings, round_
             state.slow += settings.slow_rate * (reading - state.slow)
             state.variance = settings.noise_memory * state.variance + (1 - settings.noise_memory) * variance
         state.readings += 1
-    if not (cell.accuracy.trials or cell.loss.n):
+    if not (answers.trials or cell.loss.n):
         return
     drop, error = _loss_drop(state, settings)
     has_fallen = drop > settings.progress_z * error and drop > settings.progress_share * state.fast
@@ -375,14 +322,16 @@ def _evidence(
     """Gives the figures behind a line: counts and interval of the round, discounted mastery, loss, errors."""
     state = states[tag]
     evidence: dict[str, Any] = dict(computed)
-    if cell.accuracy.trials:
-        low, high = wilson_interval(cell.accuracy.successes, cell.accuracy.trials)
+    answers = cell.answers
+    if answers.trials:
+        low, high = wilson_interval(answers.successes, answers.trials)
         evidence["accuracy"] = {
-            "value": cell.accuracy.rate,
+            "value": answers.rate,
             "low": low,
             "high": high,
-            "successes": cell.accuracy.successes,
-            "trials": cell.accuracy.trials,
+            "successes": answers.successes,
+            "trials": answers.trials,
+            "is_first_pass": not cell.accuracy.trials,
         }
     if state.trials > 0:
         evidence["mastery"] = state.mastery
@@ -403,28 +352,3 @@ def _evidence(
     if cell.errors:
         evidence["errors"] = dict(sorted(cell.errors.items(), key=lambda item: (-item[1], item[0])))
     return evidence
-
-
-def _fixed(
-    domains_prior: Mapping[str, float],
-    wanted: Mapping[str, float],
-    previous: Sequence[PolicyLine] | None,
-    round_number: int | None,
-    reason: str,
-) -> list[PolicyLine]:
-    priors = _normalised(domains_prior)
-    before = {line.tag: line.weight for line in previous or ()}
-    number = _next_round(previous) if round_number is None else round_number
-    return [
-        PolicyLine(
-            tag=tag,
-            weight=wanted[tag],
-            previous=before.get(tag, prior),
-            prior=prior,
-            reason=reason,
-            round=number,
-            factors={"prior": prior, "policy": wanted[tag] / prior},
-            evidence={"target": wanted[tag]},
-        )
-        for tag, prior in priors.items()
-    ]

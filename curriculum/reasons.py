@@ -37,8 +37,9 @@ def _percent(share: float) -> str:
 def _accuracy(line: PolicyLine) -> str:
     shown = line.evidence.get("accuracy")
     if shown:
+        kind = "first-pass accuracy" if shown.get("is_first_pass") else "accuracy"
         return (
-            f"accuracy {_percent(shown['value'])} "
+            f"{kind} {_percent(shown['value'])} "
             f"({100 * shown['low']:.0f}-{_percent(shown['high'])}, n={shown['trials']})"
         )
     if "mastery" in line.evidence:

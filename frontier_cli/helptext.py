@@ -40,6 +40,10 @@ SEE_ALSO = {
     "validate": ("synth verify", "train"),
     "model init": ("train",),
     "train": ("model init", "eval", "telemetry ingest"),
+    "checkpoints list": ("checkpoints verify", "checkpoints prune"),
+    "checkpoints verify": ("checkpoints list", "train"),
+    "checkpoints prune": ("checkpoints list", "checkpoints snapshot"),
+    "checkpoints snapshot": ("checkpoints prune", "deploy"),
     "eval": ("train", "compare", "telemetry ingest"),
     "telemetry ingest": ("eval", "reweight"),
     "reweight": ("telemetry ingest", "synth gen"),
@@ -89,7 +93,7 @@ def command_help(name: str) -> str:
 
 def front_help() -> str:
     """Gives the text of `frontier -h`: the loop in two lines, every command, the shared options."""
-    lines = [f"  {name:20}{line}" for name, (_, line) in COMMANDS.items()]
+    lines = [f"  {name:22}{line}" for name, (_, line) in COMMANDS.items()]
     parts = [
         "frontier - close the loop between training telemetry and training data",
         "Usage: frontier COMMAND [OPTIONS]",

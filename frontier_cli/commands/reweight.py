@@ -22,7 +22,7 @@ def command(
         str, typer.Option("--prev", metavar="FILE", help="the policy in force; carries the state")
     ] = "",
     policy: Annotated[
-        str, typer.Option("--method", metavar="NAME", help="frontier, uniform or proportional")
+        str, typer.Option("--method", metavar="NAME", help="the policy; frontier is ours [frontier]")
     ] = "frontier",
     explain: Annotated[bool, typer.Option("--explain", help="say each reason on stderr")] = False,
     output: options.OutputPath = "-",
@@ -30,6 +30,8 @@ def command(
     """Turn telemetry into a sampling policy: a weight per tag with floor, cap, bounded step, and its reason.
 
     Floor 0.2 of the prior, cap 4 times, at most 1.6 times a round. Without --prev the domains' priors are in force.
+    Methods: frontier, uniform, proportional, doremi, odm, ado, skill_it, learning_progress, levels; those of the
+    literature are as published, without our rails. docs/reweighting.md says how they compare.
     """
     from pathlib import Path
 

@@ -125,7 +125,20 @@ def test_a_wrong_role_stops_what_can_not_go_on(run, tmp_path, tiny_model, line):
     assert not (tmp_path / "out.jsonl").exists()
 
 
-@pytest.mark.parametrize("line", ["eval nope", "deploy nope --to t", "serve nope", "lineage show nope", "report nope"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "eval nope",
+        "deploy nope --to t",
+        "serve nope",
+        "lineage show nope",
+        "report nope",
+        "checkpoints list nope",
+        "checkpoints verify nope",
+        "checkpoints prune nope",
+        "checkpoints snapshot nope",
+    ],
+)
 def test_a_missing_folder_is_a_usage_error(run, line):
     done = run(line)
     assert (done.code, done.out) == (2, "")
