@@ -254,6 +254,11 @@ class JobStore:
             found = dict(db.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
         return {state: found.get(state, 0) for state in State}
 
+    def is_empty(self) -> bool:
+        """Says whether no job waits and none is held."""
+        counts = self.counts()
+        return not any(count for state, count in counts.items() if not State(state).is_final)
+
     def completed_like(self, spec: JobSpec) -> Job | None:
         """Gives the last completed job that ran the same, None when there is none."""
         row = self._db.execute(

@@ -6,10 +6,11 @@ import threading
 
 import pytest
 
+from frontier_ops.jobs.attempt import LOGS
 from frontier_ops.jobs.job import JobSpec
 from frontier_ops.jobs.kinds import JobType
 from frontier_ops.jobs.store import JobStore
-from frontier_ops.jobs.worker import LOGS, Worker
+from frontier_ops.jobs.worker import Worker
 
 
 def spec(script, **values):
