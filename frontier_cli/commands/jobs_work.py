@@ -33,8 +33,8 @@ def command(
 ) -> int:
     """Take jobs from the queue and run them, until stopped; without --role of every kind.
 
-    SIGTERM and Ctrl-C end the running commands gracefully and record them as stopped. A worker that is killed loses its
-    job to the next one. Exit code 1 when a job failed.
+    SIGTERM and Ctrl-C end the running commands gracefully and put their jobs back into the queue. A worker that is
+    killed loses its job to the next one. Exit code 1 when a job failed.
     """
     from frontier_ops.jobs.executors import work_off
 

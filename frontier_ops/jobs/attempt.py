@@ -79,6 +79,10 @@ class Attempt:
             return self.store.retry_later(self.claim, exit_code=ended.code, reason=reason, delay_s=delay)
         return self._finish(State.FAILED, exit_code=ended.code, reason=reason)
 
+    def give_back(self, reason: str) -> Job:
+        """Puts the job back into the queue: its worker leaves, and another goes on with it."""
+        return self.store.put_back(self.claim, reason=reason)
+
     def _finish(self, state: State, **details: Any) -> Job:
         is_long = time.monotonic() - self._started > SHORT_S
         try:

@@ -45,7 +45,7 @@ def work_off(
     Raises:
         ConfigError: an unknown executor or role, or a parameter without a value.
         EnvironmentMissing: the executor's library or program is absent.
-        KeyboardInterrupt: a signal; what ran has been stopped and recorded.
+        KeyboardInterrupt: a signal; what ran has been ended and waits in the queue again.
     """
     if executor not in EXECUTORS:
         raise ConfigError(f"unknown executor {executor!r}", hint=did_you_mean(executor, EXECUTORS))

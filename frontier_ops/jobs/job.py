@@ -235,10 +235,10 @@ def _finished(job: Job, event: Event) -> Job:
 
 
 def _requeued(job: Job, event: Event) -> Job:
-    has_died = event["cause"] == "death"
+    cause = event["cause"]
     return replace(
-        job, state=State.QUEUED, worker="", control="", deaths=job.deaths + has_died,
-        failures=job.failures + (not has_died), exit_code=event.get("exit_code"), reason=event.get("reason", ""),
+        job, state=State.QUEUED, worker="", control="", deaths=job.deaths + (cause == "death"),
+        failures=job.failures + (cause == "failure"), exit_code=event.get("exit_code"), reason=event.get("reason", ""),
     )  # fmt: skip
 
 

@@ -44,47 +44,71 @@ def run_workers(
     Returns:
         How many jobs these workers ended in each final state.
     Raises:
-        KeyboardInterrupt: SIGINT or SIGTERM, after the workers have ended their jobs as stopped.
+        KeyboardInterrupt: SIGINT or SIGTERM, after the workers have put their jobs back into the queue.
     """
-    pool = _Pool(Path(home), tuple(roles), until_empty, max_deaths, on_job)
+    pool = Pool(Path(home), roles=roles, until_empty=until_empty, max_deaths=max_deaths, on_job=on_job)
     start = _history_size(pool.home)
     try:
-        pool.run(num_workers)
+        pool.start(num_workers)
+        while pool.living:
+            pool.tend(wait=True)
     except BaseException:
         pool.stop()
         raise
     return _ended(pool.home, start, pool.names)
 
 
-class _Pool:
+class Pool:
+    """Worker processes of one store.
+
+    Args:
+        home, roles, until_empty, max_deaths, on_job: see run_workers.
+        hold: while a file of this name exists, nothing new is taken.
+    """
+
     def __init__(
         self,
         home: Path,
-        roles: tuple[str, ...],
-        until_empty: bool,
-        max_deaths: int,
-        on_job: Callable[[Job], None] | None,
+        *,
+        roles: Sequence[str] = (),
+        until_empty: bool = False,
+        max_deaths: int = MAX_DEATHS,
+        hold: Path | None = None,
+        on_job: Callable[[Job], None] | None = None,
     ) -> None:
-        self.home, self.roles, self.until_empty = home, roles, until_empty
-        self.max_deaths, self.on_job = max_deaths, on_job
+        self.home, self.roles, self.until_empty = home, tuple(roles), until_empty
+        self.max_deaths, self.hold, self.on_job = max_deaths, hold, on_job
         self.living: set[int] = set()
         self.names: set[str] = set()
 
-    def run(self, num_workers: int) -> None:
+    def start(self, num_workers: int) -> None:
+        """Forks the workers."""
         for _ in range(num_workers):
             self._start()
+
+    def tend(self, *, wait: bool = False) -> None:
+        """Replaces workers that died; those that left of their own will are let go.
+
+        Args:
+            wait: wait until one has ended.
+        """
         while self.living:
-            pid, status = os.wait()
+            pid, status = os.waitpid(-1, 0 if wait else os.WNOHANG)
+            if pid == 0:
+                return
             self.living.discard(pid)
             if os.waitstatus_to_exitcode(status) != 0:
                 time.sleep(RESPAWN_S)
                 self._start()
+            if wait:
+                return
 
     def stop(self) -> None:
+        """Tells the workers to leave and waits until they have."""
         for pid in self.living:
             os.kill(pid, signal.SIGTERM)
-        for pid in self.living:
-            os.waitpid(pid, 0)
+        while self.living:
+            os.waitpid(self.living.pop(), 0)
 
     def _start(self) -> None:
         sys.stderr.flush()
@@ -104,7 +128,7 @@ class _Pool:
     def _work(self, parent: int) -> None:
         os.setsid()
         store = JobStore(self.home, max_deaths=self.max_deaths)
-        worker = Worker(store, roles=self.roles, on_job=self.on_job)
+        worker = Worker(store, roles=self.roles, hold=self.hold, on_job=self.on_job)
 
         def leave(_number: int, _frame: FrameType | None) -> None:
             worker.is_stopping = True

@@ -81,10 +81,10 @@ class Driver:
         self.store.sync()
 
     def stop(self) -> None:
-        """Ends what runs and records it as stopped."""
+        """Ends what runs and puts it back into the queue."""
         for attempt, handle in self._running:
             self.backend.stop(handle)
-            self._on_job(attempt.conclude(Ended(143, was_stopped=True)))
+            self._on_job(attempt.give_back("its driver was told to leave"))
         self._running = []
         self.store.sync()
 

@@ -151,12 +151,18 @@ class JobStore:
 
     def retry_later(self, claim: Claim, *, exit_code: int, reason: str, delay_s: float) -> Job:
         """Puts a claimed job whose command failed back into the queue, not to be taken before `delay_s` from now."""
-        event = {
-            "event": "requeued", "job": claim.job.id, "at": now(), "attempt": claim.job.attempt, "cause": "failure",
-            "exit_code": exit_code, "reason": reason, "not_before": time.time() + delay_s,
-        }  # fmt: skip
+        return self._put_back(
+            claim, cause="failure", exit_code=exit_code, reason=reason, not_before=time.time() + delay_s
+        )
+
+    def put_back(self, claim: Claim, *, reason: str) -> Job:
+        """Puts a claimed job back into the queue because its worker leaves; it counts as no failure."""
+        return self._put_back(claim, cause="shutdown", reason=reason)
+
+    def _put_back(self, claim: Claim, **details: Any) -> Job:
+        event = {"event": "requeued", "job": claim.job.id, "at": now(), "attempt": claim.job.attempt}
         with self._turn():
-            (job,) = self._record([event], is_urgent=True)
+            (job,) = self._record([event | details], is_urgent=True)
         claim.release()
         return job
 

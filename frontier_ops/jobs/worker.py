@@ -12,6 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from frontier_ops.jobs.attempt import Attempt
 from frontier_ops.jobs.command import POLL_S, ask_to_stop, run_command, signal_group
@@ -25,13 +26,20 @@ class Worker:
     Args:
         store: where they are.
         roles: what it takes; empty takes all.
+        hold: while a file of this name exists, nothing new is taken.
         on_job: called with each job it took and each that ended.
     """
 
     def __init__(
-        self, store: JobStore, *, roles: Sequence[str] = (), on_job: Callable[[Job], None] | None = None
+        self,
+        store: JobStore,
+        *,
+        roles: Sequence[str] = (),
+        hold: Path | None = None,
+        on_job: Callable[[Job], None] | None = None,
     ) -> None:
         self.store = store
+        self._hold = hold
         self.roles = tuple(roles)
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.is_stopping = False
@@ -50,7 +58,8 @@ class Worker:
             if time.monotonic() - looked_at > POLL_S:
                 self.store.reclaim()
                 looked_at = time.monotonic()
-            claim = self.store.claim(self.name, roles=self.roles)
+            is_held = self._hold is not None and self._hold.exists()
+            claim = None if is_held else self.store.claim(self.name, roles=self.roles)
             if claim is not None:
                 self._on_job(claim.job)
                 self._on_job(self.run_claim(claim))
@@ -76,6 +85,8 @@ class Worker:
             pass_fds=(claim.job_lock,),
             look_after=lambda process: self._look_after(process, claim),
         )
+        if self.is_stopping and ended.was_stopped and self.store.get(claim.job.id).control != "stop":
+            return attempt.give_back("its worker was told to leave")
         return attempt.conclude(ended)
 
     def _look_after(self, process: subprocess.Popen[bytes], claim: Claim) -> bool:

@@ -134,3 +134,33 @@ def test_two_workers_run_each_job_once(store):
         thread.join()
     assert {store.get(job.id).state for job in jobs} == {"completed"}
     assert sorted(map(int, (home / "all").read_text().split())) == list(range(40))
+
+
+def test_a_worker_that_is_told_to_leave_puts_its_job_back(store):
+    (job,) = store.submit([spec("touch begun; exec sleep 1000")])
+    home = store.home
+    worker = Worker(store)
+
+    def tell():
+        while not (home / "begun").exists():
+            pass
+        worker.is_stopping = True
+
+    thread = threading.Thread(target=tell)
+    thread.start()
+    worker.run()
+    thread.join()
+    left = store.get(job.id)
+    assert (left.state, left.reason, left.failures, left.deaths) == ("queued", "its worker was told to leave", 0, 0)
+
+
+def test_nothing_is_taken_while_the_queue_is_held(store, tmp_path):
+    hold = tmp_path / "hold"
+    hold.touch()
+    (job,) = store.submit([spec("true")])
+    worker = Worker(store, hold=hold)
+    answers = iter([True, True, False])
+    assert worker.run(is_wanted=lambda: next(answers)) == 0
+    hold.unlink()
+    assert worker.run(until_empty=True) == 1
+    assert store.get(job.id).state == "completed"
