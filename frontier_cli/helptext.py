@@ -38,6 +38,7 @@ SEE_ALSO = {
     "sandbox build": ("sandbox check",),
     "sandbox check": ("sandbox build", "synth verify"),
     "validate": ("synth verify", "train"),
+    "stream": ("reweight", "train"),
     "model init": ("train",),
     "train": ("model init", "eval", "telemetry ingest"),
     "checkpoints list": ("checkpoints verify", "checkpoints prune"),

@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "synth review": ("synth_review", "accept, edit or reject records by hand"),
     "convert": ("convert", "convert records to other tools' forms and back"),
     "validate": ("validate", "hold records against the schema gate and the content gate"),
+    "stream": ("stream", "draw a deterministic weighted stream of records from a profile"),
     "model init": ("model_init", "make a small model and tokenizer to train from scratch"),
     "train": ("train", "train a model on records, with loss per tag and checkpoints"),
     "checkpoints list": ("checkpoints_list", "list a run's checkpoints and say which are whole"),

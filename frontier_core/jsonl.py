@@ -117,6 +117,18 @@ def read_records(source: str | Path, *, notes: list[str] | None = None) -> Itera
         yield row.record
 
 
+def parse_line(line: bytes, *, path: str, number: int, is_torn: bool = False) -> Row:
+    """Gives one line as `read_rows` would: its record, or what is wrong with it.
+
+    Args:
+        line: without its line end.
+        path: the file, for messages.
+        number: the line's number, from 1.
+        is_torn: it is the last one and has no line end.
+    """
+    return _parse(line, path, number, is_torn=is_torn)
+
+
 def _parse(line: bytes, name: str, number: int, *, is_torn: bool) -> Row:
     try:
         value = loads(line)

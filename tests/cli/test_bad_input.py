@@ -33,6 +33,7 @@ READERS = {
     "reweight in.jsonl -o out.jsonl": 4,
     "synth gen -n 3 --policy in.jsonl -o out.jsonl": 4,
     "compare in.jsonl": 4,
+    "stream in.jsonl -n 20 -o out.jsonl": 4,
 }
 JUDGES = ("synth verify in.jsonl -o out.jsonl", "validate in.jsonl -o out.jsonl")
 TAKERS = (*JUDGES, "convert in.jsonl -o out.jsonl", "synth dedup in.jsonl -o out.jsonl")
