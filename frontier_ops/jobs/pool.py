@@ -64,6 +64,7 @@ class Pool:
     Args:
         home, roles, until_empty, max_deaths, on_job: see run_workers.
         hold: while a file of this name exists, nothing new is taken.
+        not_inherited: descriptors the workers must not keep open.
     """
 
     def __init__(
@@ -74,8 +75,10 @@ class Pool:
         until_empty: bool = False,
         max_deaths: int = MAX_DEATHS,
         hold: Path | None = None,
+        not_inherited: Sequence[int] = (),
         on_job: Callable[[Job], None] | None = None,
     ) -> None:
+        self.not_inherited = tuple(not_inherited)
         self.home, self.roles, self.until_empty = home, tuple(roles), until_empty
         self.max_deaths, self.hold, self.on_job = max_deaths, hold, on_job
         self.living: set[int] = set()
@@ -127,6 +130,8 @@ class Pool:
 
     def _work(self, parent: int) -> None:
         os.setsid()
+        for descriptor in self.not_inherited:
+            os.close(descriptor)
         store = JobStore(self.home, max_deaths=self.max_deaths)
         worker = Worker(store, roles=self.roles, hold=self.hold, on_job=self.on_job)
 
