@@ -52,6 +52,8 @@ SEE_ALSO = {
     "deploy": ("compare", "serve"),
     "serve": ("deploy", "ask"),
     "ask": ("serve",),
+    "skills serve": ("skills generate", "synth gen"),
+    "skills generate": ("skills serve", "synth gen"),
     "daemon run": ("daemon status", "jobs list"),
     "daemon status": ("daemon run", "jobs warnings"),
     "daemon pause": ("daemon resume",),

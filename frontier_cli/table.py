@@ -27,6 +27,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "deploy": ("deploy", "put a checkpoint into service: hashed, atomic, reversible"),
     "serve": ("serve", "answer /v1/chat/completions with a deployed release"),
     "ask": ("ask", "ask a served model one question"),
+    "skills serve": ("skills_serve", "serve one skill over HTTP: generate and judge from another host"),
+    "skills generate": ("skills_generate", "get records from a skill service"),
     "daemon run": ("daemon_run", "turn the loop unattended, from the inbox to the deployed model"),
     "daemon status": ("daemon_status", "say whether a daemon runs, in which round, and what is queued"),
     "daemon pause": ("daemon_pause", "suspend the loop"),
