@@ -14,17 +14,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
-import aiohttp
 import orjson
-from yarl import URL
 
 from frontier_core.errors import FrontierError, ServiceAuthError, ServiceDecodeError, ServiceHttpError
 from generators.teachers.gate import Gate, Size
+from generators.teachers.http1 import Poster, proxy_for
 from generators.teachers.journal import Journal
 from generators.teachers.ledger import Estimator
 from generators.teachers.wire import Reply, Wire, error_text
@@ -32,11 +29,8 @@ from generators.teachers.wire import Reply, Wire, error_text
 BACKOFF_S = 0.5
 MAX_BACKOFF_S = 30.0
 MAX_RETRY_AFTER_S = 600.0
-CONNECT_S = 15.0
 HOPELESS_AFTER = 10
 """Refused requests (4xx) in a row, before anything was ever answered, that end the run: the fault is not a row's."""
-
-_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 
 
 class Request(NamedTuple):
@@ -111,19 +105,15 @@ class Client:
         self._estimator = estimator
         self._retries = retries
         self._on_sleep = on_sleep
-        self._url = URL(wire.url)
         self._loop = asyncio.get_running_loop()
         self._num_hopeless = 0
         self._has_answered = False
         self._jitter = random.Random()  # spreads retries; decides no data
-        is_local = _is_local(wire.url)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_S, timeout_s)),
-            headers={"content-type": "application/json", **wire.headers(key)},
-            skip_auto_headers=("User-Agent",),
-            trust_env=not is_local,  # a proxy from the environment is for the world outside
+        self._poster = Poster(
+            wire.url,
+            {"content-type": "application/json", **wire.headers(key)},
+            timeout_s=timeout_s,
+            proxy=proxy_for(wire.url),
         )
 
     async def __aenter__(self) -> Client:
@@ -132,7 +122,7 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._session.close()
+        await self._poster.close()
 
     async def ask(self, request: Request) -> Reply:
         """Gives the reply to a request, from the journal when it was asked before.
@@ -215,12 +205,10 @@ class Client:
 
     async def _post(self, raw: bytes) -> Reply:
         try:
-            async with self._session.post(self._url, data=_payload(raw), allow_redirects=False) as response:
-                body = await response.read()
-                status, headers = response.status, response.headers
+            status, headers, body = await self._poster.post(raw)
         except TimeoutError as error:
             raise _Failed("timeout", "no answer in time") from error
-        except _ERRORS as error:
+        except OSError as error:
             raise _Failed("connection", str(error) or type(error).__name__) from error
         if status != 200:
             raise _refusal(status, body.replace(self._key.encode(), b"***") if self._key else body, headers)
@@ -242,11 +230,6 @@ class Client:
                 await asyncio.wait_for(self._gate.ended.wait(), seconds)
         finally:
             self.num_sleeping -= 1
-
-
-def _payload(raw: bytes) -> aiohttp.BytesPayload:
-    """Spares aiohttp the search for who can send bytes."""
-    return aiohttp.BytesPayload(raw, content_type="application/json")
 
 
 def _refusal(status: int, body: bytes, headers: Any) -> Exception:
@@ -289,11 +272,3 @@ def retry_after_s(headers: Any, now: float) -> float | None:
     if seconds is None or seconds != seconds:
         return None
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
-
-
-def _is_local(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import orjson
@@ -24,7 +25,7 @@ from frontier_core.rejects import reject_record
 from generators.teachers.answers import FINAL, Judge, Origin, Refused, complaint
 from generators.teachers.client import Client, Request, Unanswered
 from generators.teachers.gate import BudgetReached
-from generators.teachers.journal import request_key
+from generators.teachers.journal import body_digest, request_key
 from generators.teachers.ledger import Estimator
 from generators.teachers.tasks import Task
 from generators.teachers.wire import Reply, Sampling, Teacher
@@ -115,18 +116,19 @@ class Asker:
                 yield Job(None, [], None, reject=_bad_answer(task, finding))
                 continue
             body = self.body(messages)
-            first = bytes.fromhex(request_key(body, 0))
-            sample = self._samples[first]
-            self._samples[first] += 1
-            yield Job(task, messages, self._request(body, messages, sample), sample)
+            digest = body_digest(body)
+            name = digest.digest()
+            sample = self._samples[name]
+            self._samples[name] += 1
+            yield Job(task, messages, self._request(body, messages, digest, sample), sample)
 
     def body(self, messages: list[Message]) -> dict[str, Any]:
         """Gives the request body for some turns."""
         return self.teacher.wire.body(self.teacher.model, messages, self._sampling, self._schema)
 
-    def _request(self, body: dict[str, Any], messages: list[Message], sample: int) -> Request:
+    def _request(self, body: dict[str, Any], messages: list[Message], digest: blake2b, sample: int) -> Request:
         guess = self._estimator.guess_in(messages) + self._schema_tokens
-        return Request(orjson.dumps(body), request_key(body, sample), guess)
+        return Request(orjson.dumps(body), request_key(digest, sample), guess)
 
     async def outcome(self, job: Job, ask: Callable[[Request], Awaitable[Reply]]) -> Outcome:
         """Asks until an answer makes a record or the repairs are used up.
@@ -156,7 +158,8 @@ class Asker:
                 break
             said: Message = {"role": "assistant", "content": reply.text or "(nothing)"}
             messages = [*messages, said, {"role": "user", "content": complaint(finding)}]
-            request = self._request(self.body(messages), messages, job.sample)
+            body = self.body(messages)
+            request = self._request(body, messages, body_digest(body), job.sample)
         return Outcome(reject=_bad_answer(task, finding, answer=reply.text, num_asked=num_asked))
 
 

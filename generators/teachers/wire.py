@@ -245,8 +245,12 @@ def parse_teacher(text: str) -> Teacher:
         raise UsageError(f"--teacher: {text!r} is not of the form KIND:MODEL@URL", hint=_FORM)
     if kind not in WIRES:
         raise UsageError(f"--teacher: unknown kind {kind!r}", hint=did_you_mean(kind, WIRES))
-    parts = urlsplit(base)
-    if at and (parts.scheme not in ("http", "https") or not parts.hostname):
+    try:
+        parts = urlsplit(base)
+        is_address = not at or (parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0)
+    except ValueError:
+        is_address = False  # a port that is none, brackets that don't close
+    if not is_address:
         raise UsageError(f"--teacher: {base!r} is no http address", hint=_FORM)
     if parts.username or parts.password:
         raise UsageError("--teacher: an address must not hold a password", hint="keys come from the environment")
