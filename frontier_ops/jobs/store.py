@@ -237,6 +237,11 @@ class JobStore:
         for row in rows:
             yield _job(*row)
 
+    def last(self, number: int) -> list[Job]:
+        """Gives the last jobs submitted, newest first."""
+        rows = self._db.execute(f"SELECT {_ROW} FROM jobs ORDER BY number DESC LIMIT ?", (number,))
+        return [_job(*row) for row in rows]
+
     def events(self, *, start: int = 0, only: Sequence[str] = ()) -> Iterator[Event]:
         """Yields what happened, oldest first.
 
