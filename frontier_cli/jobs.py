@@ -31,11 +31,9 @@ def open_store(home: str) -> JobStore:
 
 def line_of(job: Job) -> str:
     """Gives a job as one line of a table."""
-    argv = list(job.spec.argv)
-    what = " ".join(["frontier", *argv[3:]] if argv[1:3] == ["-m", "frontier_cli.main"] else argv)
     attempt = f"#{job.attempt}" if job.attempt else "-"
     why = f"  ({job.reason})" if job.reason else ""
-    return f"{job.id:16} {job.state:10} {job.spec.priority:6} {attempt:4} {what[:60]}{why}"
+    return f"{job.id:16} {job.state:10} {job.spec.priority:6} {attempt:4} {job.spec.command[:60]}{why}"
 
 
 def show(jobs: Iterable[Job], *, json: bool) -> int:

@@ -95,6 +95,12 @@ class JobSpec:
         """The role a worker must have."""
         return self.type.school.worker_role
 
+    @property
+    def command(self) -> str:
+        """The command in one line for people; our own, however it is called, reads `frontier ...`."""
+        is_ours = self.argv[1:3] == ("-m", "frontier_cli.main")
+        return " ".join(("frontier", *self.argv[3:]) if is_ours else self.argv)
+
     def fingerprint(self) -> str:
         """Gives a digest of what is run, "" without outputs: jobs alike in it make the same of the same inputs."""
         if not self.outputs:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from frontier_core.allocation import read_policy
 from frontier_core.errors import FrontierError
@@ -18,7 +18,6 @@ from frontier_core.jsonl import loads
 from frontier_core.lineage import read_sidecar
 from frontier_core.records import wilson_interval
 
-T = TypeVar("T")
 _NUMBER = re.compile(r"(?:round)?(\d+)$")
 MAX_LOSS_POINTS = 400
 
@@ -34,7 +33,7 @@ def round_folders(home: Path) -> Iterator[tuple[int, Path]]:
 
 
 def skills(home: Path) -> list[dict[str, Any]]:
-    """Gives each skill's accuracy by round, with its 95 % interval: [{skill, rounds: [{round, value, low, high, n}]}]."""
+    """Gives accuracy by round and skill, with 95 % intervals: [{skill, rounds: [{round, value, low, high, n}]}]."""
     series: dict[str, list[dict[str, Any]]] = {}
     for number, folder in round_folders(home):
         for skill, (hits, trials) in _of(folder / "eval.jsonl", _accuracy, {}).items():
@@ -73,9 +72,9 @@ def models(home: Path) -> list[dict[str, Any]]:
         run = folder / "run"
         if not run.is_dir():
             continue
-        cells = _of(folder / "eval.jsonl", _accuracy, {})
+        cells: dict[str, tuple[int, int]] = _of(folder / "eval.jsonl", _accuracy, {})
         rates = [hits / trials for hits, trials in cells.values()]
-        result = _of(run / "result.json", _json, {})
+        result: dict[str, Any] = _of(run / "result.json", _json, {})
         steps = [int(path.name.rpartition("-")[2]) for path in run.glob("checkpoint-*") if path.name[11:].isdecimal()]
         found.append(
             {
@@ -133,14 +132,13 @@ def _relative(path: Path, home: Path) -> str:
     return str(resolved.relative_to(home.resolve())) if resolved.is_relative_to(home.resolve()) else str(path.name)
 
 
-def _of(path: Path, read: Callable[[Path], T], otherwise: T) -> T:
+def _of(path: Path, read: Callable[[Path], Any], otherwise: Any) -> Any:
     """Reads a file, once as long as it does not change; `otherwise` when it is absent or not whole."""
     try:
         status = path.stat()
-        result: T = _kept(path, read, status.st_mtime_ns, status.st_size)
+        return _kept(path, read, status.st_mtime_ns, status.st_size)
     except (OSError, ValueError, KeyError, TypeError, FrontierError):
         return otherwise
-    return result
 
 
 @lru_cache(maxsize=4096)

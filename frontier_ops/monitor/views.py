@@ -83,7 +83,7 @@ def jobs(home: Path) -> list[dict[str, Any]]:
     if store is None:
         return []
     try:
-        last = [job.to_mapping() for job in store.last(MAX_JOBS)]
+        last = [job.to_mapping() | {"command": job.spec.command} for job in store.last(MAX_JOBS)]
     finally:
         store.close()
     return last
