@@ -22,7 +22,8 @@ from frontier_core.errors import ConfigError, DataError, UsageError
 from frontier_core.nearest import did_you_mean
 from frontier_core.records import Record
 from frontier_core.stream_corpus import Corpus, base_name, bucket_label, build_corpus
-from frontier_core.stream_order import BLOCK, BlockPlan, Order, whole_weights
+from frontier_core.stream_counts import BLOCK, whole_weights
+from frontier_core.stream_order import BlockPlan, Order
 from frontier_core.stream_profile import StreamProfile, check_length_weights, load_profile, parse_profile
 from frontier_core.stream_sources import first_weights, open_parts
 from frontier_core.stream_telemetry import submit_telemetry
@@ -342,7 +343,7 @@ class Stream:
     def counts(self, stop: int) -> dict[str, int]:
         """Gives how many of the first `stop` samples come from each domain; reads no data."""
         block, within = divmod(stop, BLOCK)
-        served = self._order.progress(block).served
+        served = [int(count) for count in self._order.progress(block).served]
         if within:
             import numpy as np
 
