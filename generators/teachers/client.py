@@ -113,7 +113,6 @@ class Client:
         self._estimator = estimator
         self._retries = retries
         self._on_sleep = on_sleep
-        self._loop = asyncio.get_running_loop()
         self._num_hopeless = 0
         self._has_answered = False
         self._jitter = random.Random()  # spreads retries; decides no data
@@ -170,16 +169,13 @@ class Client:
             await self._sleep(wait_s)
 
     def _keep(self, key: str, reply: Reply) -> None:
-        """Files a reply; those that came in together are written together, before the loop looks for more."""
-        if not self._journal.has_unwritten:
-            self._loop.call_soon(self._flush)
-        self._journal.add(key, reply)
-
-    def _flush(self) -> None:
+        """Files a reply before its place goes to another request: a kill loses no more than is in flight."""
         try:
+            self._journal.add(key, reply)
             self._journal.flush()
         except FrontierError as error:
             self._gate.stop(error)
+            raise
 
     async def _try(self, request: Request, sent_at: float, size: Size) -> Reply:
         """Sends once and notes at the gate how it went."""
