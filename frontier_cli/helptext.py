@@ -53,7 +53,11 @@ SEE_ALSO = {
     "deploy": ("compare", "serve"),
     "serve": ("deploy", "ask"),
     "ask": ("serve",),
-    "lineage show": ("report",),
+    "lineage show": ("lineage verify", "lineage graph", "report"),
+    "lineage verify": ("lineage show", "lineage report"),
+    "lineage report": ("lineage verify", "validate"),
+    "lineage graph": ("lineage show", "lineage export"),
+    "lineage export": ("lineage graph", "lineage verify"),
     "config show": ("validate",),
     "report": ("lineage show",),
 }
