@@ -131,10 +131,10 @@ def _kinds(lake: Lake) -> dict[str, str]:
         for key, column in columns.columns.items():
             found.setdefault(key, set()).update(_kind(value) for value in column.values if value is not None)
     kinds = {}
-    for key in sorted(found):
+    for key in sorted(found.keys() - {"record"}):  # a key of that name stays in the record alone
         names = found[key]
         only = next(iter(names)) if len(names) == 1 else "float" if names == {"int", "float"} else "json"
-        kinds["record_" if key == "record" else key] = only
+        kinds[key] = only
     return kinds
 
 
