@@ -6,8 +6,8 @@ computed in report.py, shapes drawn in report_svg.py, the style sheet is templat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from html import escape
 from os.path import relpath
 from string import Template
