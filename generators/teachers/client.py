@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,6 +34,9 @@ HOPELESS_AFTER = 10
 """Refused requests (4xx) in a row, before anything was ever answered, that end the run: the fault is not a row's."""
 
 
+_SCHEMA_WORDS = re.compile(r"response_format|json_?schema|output_config|structured.?output", re.IGNORECASE)
+
+
 class Request(NamedTuple):
     """A request ready to go: its bytes, the key of its reply, its uncorrected count of input tokens."""
 
@@ -53,6 +57,10 @@ class Unanswered(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+class SchemaRefused(Unanswered):
+    """The service knows no structured output: the request may be asked again without its schema."""
 
 
 class _Busy(Exception):
@@ -105,7 +113,6 @@ class Client:
         self._estimator = estimator
         self._retries = retries
         self._on_sleep = on_sleep
-        self._loop = asyncio.get_running_loop()
         self._num_hopeless = 0
         self._has_answered = False
         self._jitter = random.Random()  # spreads retries; decides no data
@@ -162,16 +169,13 @@ class Client:
             await self._sleep(wait_s)
 
     def _keep(self, key: str, reply: Reply) -> None:
-        """Files a reply; those that came in together are written together, before the loop looks for more."""
-        if not self._journal.has_unwritten:
-            self._loop.call_soon(self._flush)
-        self._journal.add(key, reply)
-
-    def _flush(self) -> None:
+        """Files a reply before its place goes to another request: a kill loses no more than is in flight."""
         try:
+            self._journal.add(key, reply)
             self._journal.flush()
         except FrontierError as error:
             self._gate.stop(error)
+            raise
 
     async def _try(self, request: Request, sent_at: float, size: Size) -> Reply:
         """Sends once and notes at the gate how it went."""
@@ -186,12 +190,16 @@ class Client:
             gate.failed(sent_at, str(failure))
             gate.ledger.count_failure(failure.code)
             raise
+        except SchemaRefused as refusal:
+            gate.accepted(sent_at, size, 0)
+            gate.ledger.count_failure(refusal.code)
+            raise
         except Unanswered as refusal:
             gate.accepted(sent_at, size, 0)
             gate.ledger.count_failure(refusal.code)
             self._num_hopeless += 1
             if not self._has_answered and self._num_hopeless >= HOPELESS_AFTER:
-                hint = "check the model's name and --param; --no-structured if it knows no response_format"
+                hint = "check the model's name and --param; --no-structured leaves the schema out"
                 message = f"the teacher refuses every request: {refusal.message}"
                 gate.stop(ServiceHttpError(message, status=int(refusal.code.removeprefix("http_")), hint=hint))
             raise
@@ -211,7 +219,10 @@ class Client:
         except OSError as error:
             raise _Failed("connection", str(error) or type(error).__name__) from error
         if status != 200:
-            raise _refusal(status, body.replace(self._key.encode(), b"***") if self._key else body, headers)
+            refusal = _refusal(status, body.replace(self._key.encode(), b"***") if self._key else body, headers)
+            if isinstance(refusal, Unanswered) and _is_about_schema(raw, refusal.message):
+                refusal = SchemaRefused(refusal.code, refusal.message)
+            raise refusal
         try:
             return self._wire.reply(orjson.loads(body))
         except (ValueError, ServiceDecodeError) as error:
@@ -230,6 +241,11 @@ class Client:
                 await asyncio.wait_for(self._gate.ended.wait(), seconds)
         finally:
             self.num_sleeping -= 1
+
+
+def _is_about_schema(raw: bytes, said: str) -> bool:
+    """Says whether a request held a schema and was refused for it."""
+    return any(key in raw for key in (b'"response_format":', b'"output_config":')) and bool(_SCHEMA_WORDS.search(said))
 
 
 def _refusal(status: int, body: bytes, headers: Any) -> Exception:
