@@ -41,7 +41,7 @@ _AT_LEAST = {
     "weight_decay": 0.0,
     "surprise_min_weight": 0.0,
 }
-_NOT_DECISIVE = ("output_dir", "keep_last", "num_threads", "on_change", "model_dir", "train_files")
+_NOT_DECISIVE = ("output_dir", "keep_last", "num_threads", "on_change", "model_dir", "train_files", "policy")
 """Keys that may change between a run and its resumption: the model's and the data's bytes are compared instead."""
 
 
@@ -89,6 +89,10 @@ class TrainerConfig:
     layout: str = "auto"
     """How examples lie in a pass: flat without padding, or padded; auto is flat wherever the model's own padded path
     agrees with it."""
+    stream: str = ""
+    """A stream profile (name or file) that draws the steps from train_files; "" is pass after pass over the data."""
+    policy: str = ""
+    """A policy file (of: frontier reweight) whose weights the stream follows while the run goes on."""
     method: str = "sft"
     surprise_metric: str = "none"
     """The fortune teller: what each token's weight in the loss is made from."""
