@@ -5,9 +5,9 @@
 Every side trains the same small Qwen3 (hidden 256, 4 layers, 8,192 tokens) on the same 2,000 chats, whole real loops,
 taking turns step by step in one process; CPU time counts, one thread. A second set has a system prompt of 200 tokens, a
 third preference pairs. `ratios` are how many times faster the engine is: `trl_default` and `trl_default_long_prompt`
-(bf16 autocast, gradient checkpointing), `trl_best` (fp32, no checkpointing, grouped by length), `trl_packing` (best fit
+(bf16 autocast, gradient checkpointing), `trl_fp32` (the same in fp32, since not every CPU has bf16), `trl_best` (fp32, no checkpointing, grouped by length), `trl_packing` (best fit
 rows of 512), `hf_padded` (dynamic padding), `dpo` (TRL's DPOTrainer; the reference model's pass counts on both sides).
-`share.telemetry` is what counting and writing per-tag losses costs of a step. Without TRL its parts are null.
+Without TRL its parts are null.
 """
 
 from __future__ import annotations
@@ -43,12 +43,13 @@ GOALS = {
 }
 
 
+SLOW = ("trl_default",)
+"""Sides whose step takes as long as a whole round of the others: they have one step a round and no warm-up."""
+
+
 def words(rng: random.Random, num: int) -> list[str]:
     """Gives made-up words of two to four syllables."""
-    starts, ends = (
-        ["b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z"],
-        ["a", "e", "i", "o", "u", "an", "er", "il", "on", "us"],
-    )
+    starts, ends = "bdfgklmnprstvz", ["a", "e", "i", "o", "u", "an", "er", "il", "on", "us"]
     return ["".join(rng.choice(starts) + rng.choice(ends) for _ in range(rng.randint(2, 4))) for _ in range(num)]
 
 
@@ -59,8 +60,8 @@ def chats(num: int, system_words: int, seed: int = 0) -> list[dict[str, Any]]:
     system = " ".join(rng.choices(lexicon, k=system_words))
     found = []
     for index in range(num):
-        asked = " ".join(rng.choices(lexicon[:3000], k=max(4, min(250, round(rng.lognormvariate(3.7, 0.7))))))
-        answer = " ".join(rng.choices(lexicon[:3000], k=rng.randint(3, 12)))
+        asked = " ".join(rng.choices(lexicon[:3000], k=max(4, min(250, round(rng.lognormvariate(4.15, 0.55))))))
+        answer = " ".join(rng.choices(lexicon[:3000], k=rng.randint(5, 17)))
         turns = [("system", system), ("user", asked), ("assistant", answer)]
         messages = [{"role": role, "content": text} for role, text in turns]
         found.append({"messages": messages, "metadata": {"skill": f"s{index % 5}", "level": index % 3}})
@@ -81,7 +82,7 @@ class Turns:
         turns = self
 
         class Baton(TrainerCallback):  # type: ignore[misc]
-            def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+            def on_step_end(self, _args: Any, _state: Any, control: Any, **_: Any) -> Any:
                 turns.left -= 1
                 turns.step += 1
                 if turns.left <= 0:
@@ -139,6 +140,7 @@ class CountingCollator:
         self.counts: list[int] = []
 
     def __call__(self, rows: Any) -> Any:
+        """Gives the other collator's batch."""
         batch = self.collate(rows)
         self.counts.append(int((batch["labels"][:, 1:] != -100).sum()))
         return batch
@@ -212,7 +214,7 @@ def trl_sft(folder: Path, tokenizer: Any, units: list[Any], root: Path, name: st
     return Turns(name, lambda baton: (trainer.add_callback(baton), trainer.train()), counting.counts.__getitem__)
 
 
-def hf_padded(folder: Path, tokenizer: Any, units: list[Any], root: Path) -> Turns:
+def hf_padded(folder: Path, units: list[Any], root: Path) -> Turns:
     """The plain Trainer, response-only labels, padded to the longest of a batch, fp32, no checkpointing."""
     import torch
     from transformers import Trainer, TrainingArguments
@@ -235,19 +237,25 @@ def hf_padded(folder: Path, tokenizer: Any, units: list[Any], root: Path) -> Tur
     return Turns("hf_padded", lambda baton: (trainer.add_callback(baton), trainer.train()), counting.counts.__getitem__)
 
 
-def take_turns(sides: dict[str, Turns], rounds: int, steps: int, slow: dict[str, int]) -> dict[str, float]:
-    """Gives each side's median rate; everybody has a turn in each round."""
-    for turns in sides.values():
-        turns.run(1, is_counted=False)
-    for _ in range(rounds):
+def take_turns(sides: dict[str, Turns], rounds: int, steps: int) -> dict[str, float]:
+    """Gives each side's median rate; everybody has a turn in each round, slow ones in every other."""
+    for name, turns in sides.items():
+        if name not in SLOW:
+            turns.run(1, is_counted=False)
+    for number in range(rounds):
         for name, turns in sides.items():
-            turns.run(slow.get(name, steps))
+            if name not in SLOW:
+                turns.run(steps)
+            elif number % 2 == 0:
+                turns.run(1)
     for turns in sides.values():
         turns.close()
     return {name: statistics.median(turns.rates) for name, turns in sides.items()}
 
 
-def measure_sft(root: Path, *, rounds: int, steps: int, has_trl: bool) -> tuple[dict[str, float], dict[str, float]]:
+def measure_sft(
+    root: Path, num: int, *, rounds: int, steps: int, has_trl: bool
+) -> tuple[dict[str, float], dict[str, float]]:
     """Gives rates on the ordinary chats and on those with a long system prompt."""
     from trainer import model_init
     from trainer.data import read_training_data, tokenize
@@ -262,7 +270,7 @@ def measure_sft(root: Path, *, rounds: int, steps: int, has_trl: bool) -> tuple[
         intermediate_size=768,
     )
     folder = root / "model"
-    ordinary, long = chats(NUM_SAMPLES, 18), chats(NUM_SAMPLES, 100)
+    ordinary, long = chats(num, 18), chats(num, 100)
     texts = [turn["content"] for record in ordinary + long[:1] for turn in record["messages"]]
     model_init.init_model(folder, preset="benchmark", corpus=texts, seed=0)
     from transformers import AutoTokenizer
@@ -281,15 +289,117 @@ def measure_sft(root: Path, *, rounds: int, steps: int, has_trl: bool) -> tuple[
         if has_trl:
             sides["trl_default"] = trl_sft(folder, tokenizer, units, root, "trl_default")
         if name == "ordinary":
-            sides["hf_padded"] = hf_padded(folder, tokenizer, units, root)
+            sides["hf_padded"] = hf_padded(folder, units, root)
             if has_trl:
                 plain = {"bf16": False, "gradient_checkpointing": False}
+                sides["trl_fp32"] = trl_sft(folder, tokenizer, units, root, "trl_fp32", bf16=False)
                 grouped = {"train_sampling_strategy": "group_by_length"}
                 packed = {"packing": True, "max_length": 512}
                 sides["trl_best"] = trl_sft(folder, tokenizer, units, root, "trl_best", **plain, **grouped)
                 sides["trl_packing"] = trl_sft(folder, tokenizer, units, root, "trl_packing", **plain, **packed)
-        found.append(take_turns(sides, rounds, steps, {"trl_default": 1}))
+        found.append(take_turns(sides, rounds, steps))
     return found[0], found[1]
+
+
+def pairs(num: int) -> list[dict[str, Any]]:
+    """Gives preference pairs: a prompt of some length, a right and a wrong short answer."""
+    rng = random.Random(1)
+    return [
+        {"prompt": record["messages"][:2], "chosen": record["messages"][2:], "rejected": other["messages"][2:]}
+        for record, other in zip(chats(num, 18, seed=2), chats(num, 18, seed=rng.randint(3, 9)), strict=True)
+    ]
+
+
+def pair_units(tokenizer: Any, records: list[dict[str, Any]]) -> list[Any]:
+    """Gives the pairs as units of two examples, ids as TRL makes them: prompt, then answer."""
+    from trainer.chat_template import encode, render
+    from trainer.data import Example
+
+    sides = [record["prompt"] + record[side] for record in records for side in ("chosen", "rejected")]
+    rows = encode(tokenizer, [render(tokenizer, messages) for messages in sides])
+    examples = [Example(ids=ids, is_supervised=mask, tag="skill=pair", place="") for ids, mask in rows]
+    return list(zip(examples[0::2], examples[1::2], strict=True))
+
+
+class PairRecipe:
+    """Preference training over given pairs; the reference model's scores are made by the engine's own layout."""
+
+    def __init__(self, folder: Path, units: list[Any]) -> None:
+        self.folder, self.pairs = folder, units
+        self.seconds = 0.0
+
+    def begin(self, bench: Any) -> None:
+        """Scores every pair once under the reference, and notes what that costs."""
+        import torch
+
+        from trainer.losses import sequence_logps
+
+        start = time.process_time()
+        self.scores = torch.zeros(len(bench.units), 2)
+
+        def score(rows: Any) -> Any:
+            given = (rows.hidden_NH, rows.head, rows.target_N, rows.weight_N, rows.sample_N)
+            return sequence_logps(*given, num_samples=rows.num_samples)[0]
+
+        for index_U, logp_S in bench.map_rows(bench.model, score):
+            self.scores[list(index_U)] = logp_S.view(-1, 2)
+        self.seconds = (time.process_time() - start) / len(bench.units)
+
+    def measure(self, rows: Any) -> None:
+        """A pair's loss needs no other pass."""
+
+    def loss(self, rows: Any) -> Any:
+        """Gives the preference loss."""
+        from trainer.losses import dpo
+
+        given = (rows.hidden_NH, rows.head, rows.target_N, rows.weight_N, rows.sample_N)
+        reference = self.scores[list(rows.index_U)].flatten()
+        return dpo(*given, reference_S=reference, beta=0.1, total=rows.step.num_units)
+
+
+def measure_dpo(root: Path, *, rounds: int, steps: int) -> tuple[float, float]:
+    """Gives CPU seconds of a preference step: ours (with the reference's share) and TRL's."""
+    from datasets import Dataset
+    from transformers import AutoTokenizer
+    from trl import DPOConfig, DPOTrainer
+
+    from frontier_core.events import EventSink
+    from trainer.config import TrainerConfig
+    from trainer.hf_trainer import FrontierTrainer, Schedule
+    from trainer.runtime import StopRequest
+
+    folder = root / "model"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    records = pairs(PAIRS * 40)
+    units = pair_units(tokenizer, records)
+    (root / "dpo").mkdir()
+    config = TrainerConfig(
+        model_dir=str(folder),
+        train_files=("pairs",),
+        output_dir=str(root / "dpo"),
+        batch_size=PAIRS,
+        max_steps=1000,
+        device="cpu",
+        num_threads=1,
+    )
+    recipe = PairRecipe(folder, units)
+    sink = EventSink(root / "dpo" / "events.jsonl")
+    trainer = FrontierTrainer(load(folder), tokenizer, units, recipe, config=config, num_steps=1000, sink=sink)
+    schedule = Schedule(config, StopRequest(), None)
+    schedule.trainer = trainer
+    trainer.add_callback(schedule)
+    trainer.prepare_recipe(None)
+
+    args = arguments(DPOConfig, root, "trl_dpo", **{"max_length": None})
+    args.per_device_train_batch_size = PAIRS
+    other = DPOTrainer(load(folder), args=args, train_dataset=Dataset.from_list(records), processing_class=tokenizer)
+    sides = {
+        "ours": Turns("ours dpo", lambda baton: (trainer.add_callback(baton), trainer.train()), lambda _: 1),
+        "trl_default": Turns("trl dpo", lambda baton: (other.add_callback(baton), other.train()), lambda _: 1),
+    }
+    take_turns(sides, rounds, steps)
+    mine = statistics.median(sides["ours"].seconds) + recipe.seconds * PAIRS
+    return mine, statistics.median(sides["trl_default"].seconds)
 
 
 def note(text: str) -> None:
@@ -311,14 +421,20 @@ def main() -> None:
     if not has_trl:
         note("trl is not installed: its parts are null")
     rounds, steps = (2, 2) if args.quick else (6, 4)
+    preference: tuple[float, float] | None = None
     with tempfile.TemporaryDirectory() as folder:
-        ordinary, long = measure_sft(Path(folder), rounds=rounds, steps=steps, has_trl=has_trl)
+        num = 400 if args.quick else NUM_SAMPLES
+        ordinary, long = measure_sft(Path(folder), num, rounds=rounds, steps=steps, has_trl=has_trl)
+        if has_trl:
+            preference = measure_dpo(Path(folder), rounds=rounds, steps=steps)
     ratios: dict[str, float | None] = dict.fromkeys(["trl_default", "trl_best", "trl_packing", "hf_padded"])
     ratios |= {name: round(ordinary["ours"] / rate, 2) for name, rate in ordinary.items() if name != "ours"}
     ratios["trl_default_long_prompt"] = round(long["ours"] / long["trl_default"], 2) if has_trl else None
+    ratios["dpo"] = round(preference[1] / preference[0], 2) if preference else None
     result = {
         "supervised_tokens_per_cpu_s": {name: round(rate, 1) for name, rate in ordinary.items()},
         "supervised_tokens_per_cpu_s_long_prompt": {name: round(rate, 1) for name, rate in long.items()},
+        "dpo_cpu_s_per_step": [round(value, 3) for value in preference] if preference else None,
         "ratios": ratios,
         "goals": GOALS,
     }
@@ -327,7 +443,7 @@ def main() -> None:
         return
     for name, value in result["ratios"].items():
         print(f"{name:28} {value if value is not None else '-'} x   (goal {GOALS.get(name, '-')})")
-    print(result)
+    print(json.dumps({name: value for name, value in result.items() if name not in ("ratios", "goals")}))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "device": ("auto", "cpu"),
     "too_long": ("drop", "refuse"),
     "on_change": ("refuse", "restart"),
+    "profile_mode": ("fixed", "random", "random_stop"),
     "layout": ("auto", "flat", "padded"),
     "surprise_metric": ("none", "entropy", "confidence", "perplexity", "margin"),
 }
@@ -89,6 +90,10 @@ class TrainerConfig:
     layout: str = "auto"
     """How examples lie in a pass: flat without padding, or padded; auto is flat wherever the model's own padded path
     agrees with it."""
+    profile_mode: str = "fixed"
+    """How emoji_think is put on: four thinking faces always, or drawn per record, with or without a stop signal."""
+    system_prompt: str = ""
+    """What every chat begins with instead of its own system turn; "" leaves it."""
     stream: str = ""
     """A stream profile (name or file) that draws the steps from train_files; "" is pass after pass over the data."""
     policy: str = ""
