@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import fsum
+from typing import Any
 
 from frontier_core.events import TelemetryLine
 from frontier_core.records import TagStats, parse_tag
@@ -21,6 +22,11 @@ METRICS = {
     "loss": "loss",
     "first_pass_accuracy": "first_pass",
     "reference_loss": "reference",
+    "safety_violation": "violations",
+    "refusal": "refusals",
+    "tool_success": "tools",
+    "truncated": "truncated",
+    "verify_pass": "verified",
 }
 """Metric of a telemetry line -> the field of CellStats it is summed in."""
 
@@ -31,13 +37,23 @@ class CellStats:
 
     `accuracy` counts held-out answers (successes of trials), `loss` sums per-example training losses in nats per
     token, `errors` counts failed answers by error pattern. `first_pass` counts training answers whose every token was
-    the likeliest one before anything was learnt from them; `reference` is a reference model's loss.
+    the likeliest one before anything was learnt from them; `reference` is a reference model's loss. `violations`,
+    `refusals` and `tools` count answers that broke a safety rule, that refused, tool calls that worked; `truncated`
+    examples that were cut, `verified` candidates that passed verification. `supply` is
+    how much unseen data there is, as a share of what the next round draws; it counts only with `has_supply`.
     """
 
     accuracy: TagStats = field(default_factory=TagStats)
     loss: TagStats = field(default_factory=TagStats)
     first_pass: TagStats = field(default_factory=TagStats)
     reference: TagStats = field(default_factory=TagStats)
+    violations: TagStats = field(default_factory=TagStats)
+    refusals: TagStats = field(default_factory=TagStats)
+    tools: TagStats = field(default_factory=TagStats)
+    truncated: TagStats = field(default_factory=TagStats)
+    verified: TagStats = field(default_factory=TagStats)
+    supply: float = 0.0
+    has_supply: bool = False
     errors: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -61,7 +77,7 @@ class _Sums:
             self.errors[metric.removeprefix(ERROR_PREFIX)] += line.stats.n
 
     def cell(self) -> CellStats:
-        sums = {name: exact_sum(self.stats[metric]) for metric, name in METRICS.items()}
+        sums: dict[str, Any] = {name: exact_sum(self.stats[metric]) for metric, name in METRICS.items()}
         return CellStats(**sums, errors=dict(sorted(self.errors.items())))
 
 
@@ -109,13 +125,12 @@ def pooled(rounds: Iterable[dict[str, CellStats]]) -> dict[str, CellStats]:
     for cells in rounds:
         for tag, cell in cells.items():
             parts.setdefault(tag, []).append(cell)
-    return {
-        tag: CellStats(
-            **{name: exact_sum(getattr(cell, name) for cell in cells) for name in METRICS.values()},
-            errors=dict(sum((Counter(cell.errors) for cell in cells), Counter[str]())),
-        )
-        for tag, cells in sorted(parts.items())
-    }
+    found = {}
+    for tag, seen in sorted(parts.items()):
+        sums: dict[str, Any] = {name: exact_sum(getattr(cell, name) for cell in seen) for name in METRICS.values()}
+        errors = sum((Counter(cell.errors) for cell in seen), Counter[str]())
+        found[tag] = CellStats(**sums, errors=dict(errors))
+    return found
 
 
 @lru_cache(maxsize=8192)

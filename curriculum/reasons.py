@@ -12,7 +12,13 @@ from curriculum.cells import skill_and_level
 from curriculum.settings import PolicySettings
 from frontier_core.allocation import PolicyLine
 
-_LIMITS = {"step": "step limit", "floor": "at its floor", "cap": "at its cap"}
+_LIMITS = {
+    "step": "step limit",
+    "floor": "at its floor",
+    "cap": "at its cap",
+    "supply": "no more data",
+    "closed": "level closed",
+}
 
 
 def explain(line: PolicyLine, *, is_new: bool, settings: PolicySettings) -> PolicyLine:

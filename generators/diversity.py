@@ -20,6 +20,7 @@ class Coverage:
     cells: Counter[tuple[str, str]] = field(default_factory=Counter)
     scenarios: dict[str, Counter[str]] = field(default_factory=dict)
     tools: Counter[str] = field(default_factory=Counter)
+    personas: Counter[str] = field(default_factory=Counter)
     prompts: set[int] = field(default_factory=set)
 
     def add(self, record: Record) -> None:
@@ -31,6 +32,8 @@ class Coverage:
         self.scenarios.setdefault(skill, Counter())[str(metadata.get("scenario", "-"))] += 1
         tools = metadata.get("tool_set")
         self.tools["+".join(sorted(map(str, tools))) if isinstance(tools, list) and tools else "-"] += 1
+        if "persona" in metadata:
+            self.personas[str(metadata["persona"])] += 1
         self.prompts.add(hash(text_of(record, "prompt")))
 
     def report(self, wanted: Iterable[tuple[str, int]] = ()) -> dict[str, Any]:
@@ -59,6 +62,7 @@ class Coverage:
                 for skill, counts in sorted(self.scenarios.items())
             ],
             "tool_sets": dict(self.tools.most_common()),
+            "personas": dict(self.personas.most_common()),
             "missing": missing,
         }
 

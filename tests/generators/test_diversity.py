@@ -24,6 +24,7 @@ def test_coverage_counts_cells_and_names_those_without_a_record() -> None:
         ],
         "skills": [{"skill": "binary", "records": 3, "scenarios": 2, "evenness": 0.918}],
         "tool_sets": {"bash+git": 3},
+        "personas": {},
         "missing": ["skill=binary,level=3"],
     }
 
