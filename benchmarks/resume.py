@@ -5,8 +5,8 @@
 Each run follows a policy that changes while it trains, with flat layout and a checkpoint every few steps. A kill may
 fall anywhere: while the model loads, inside a step, inside a checkpoint's writing. Every run is killed and resumed
 until it gets through; then weights, optimizer, random generators and the loss lines of its telemetry must equal the
-undisturbed run's bit for bit. Workers are forked from a process that has torch loaded already. Keys: `kills`, `failed_resumes`,
-`different_runs`, `runs`.
+undisturbed run's bit for bit. Workers are forked from a process that has torch loaded already. Keys: `kills`,
+`failed_resumes`, `different_runs`, `runs`.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@
 Every side trains the same small Qwen3 (hidden 256, 4 layers, 8,192 tokens) on the same 2,000 chats, whole real loops,
 taking turns step by step in one process; CPU time counts, one thread. A second set has a system prompt of 200 tokens, a
 third preference pairs. `ratios` are how many times faster the engine is: `trl_default` and `trl_default_long_prompt`
-(bf16 autocast, gradient checkpointing), `trl_fp32` (the same in fp32, since not every CPU has bf16), `trl_best` (fp32, no checkpointing, grouped by length), `trl_packing` (best fit
-rows of 512), `hf_padded` (dynamic padding), `dpo` (TRL's DPOTrainer; the reference model's pass counts on both sides).
-Without TRL its parts are null.
+(bf16 autocast, gradient checkpointing; slow where a CPU has no bf16), `trl_fp32` (the same in fp32), `trl_best` (fp32,
+no checkpointing, grouped by length), `trl_packing` (best fit rows of 512), `hf_padded` (dynamic padding), `dpo` (TRL's
+DPOTrainer; the reference model's pass counts on both sides). Without TRL its parts are null.
 """
 
 from __future__ import annotations
@@ -341,8 +341,8 @@ class PairRecipe:
             given = (rows.hidden_NH, rows.head, rows.target_N, rows.weight_N, rows.sample_N)
             return sequence_logps(*given, num_samples=rows.num_samples)[0]
 
-        for index_U, logp_S in bench.map_rows(bench.model, score):
-            self.scores[list(index_U)] = logp_S.view(-1, 2)
+        for places, scores in bench.map_rows(bench.model, score):
+            self.scores[list(places)] = scores.view(-1, 2)
         self.seconds = (time.process_time() - start) / len(bench.units)
 
     def measure(self, rows: Any) -> None:

@@ -55,8 +55,8 @@ def plan_run(config: TrainerConfig, origins: dict[str, str] | None = None) -> di
         config: the run.
         origins: where each setting came from.
     Returns:
-        `config`, `origins`, `model` (parameters, bytes), `data` (records, tokens, supervised_share, ...), `num_steps`,
-        `memory_bytes` (weights, optimizer, activations, peak) and `notes`.
+        `config` (each setting's value and origin), `model` (parameters), `data` (records, tokens, supervised_share,
+        ...), `num_steps`, `memory_bytes` (weights, optimizer, activations, peak) and `notes`.
     Raises:
         DataError: a record is unfit, or nothing in it is supervised.
         UsageError, ConfigError: no model there, or settings that contradict each other.
@@ -83,8 +83,10 @@ def plan_run(config: TrainerConfig, origins: dict[str, str] | None = None) -> di
     num_units = round(len(units) * scale)
     num_steps = config.max_steps or max(1, ceil(config.num_epochs * num_units / config.batch_size))
     return {
-        "config": config.to_mapping(),
-        "origins": origins or {},
+        "config": {
+            key: {"value": value, "origin": (origins or {}).get(key, "default")}
+            for key, value in config.to_mapping().items()
+        },
         "model": {"num_parameters": shape.num_parameters, "num_layers": shape.num_layers, "path": str(folder)},
         "data": {
             "num_records": total,
@@ -185,4 +187,4 @@ def _activation_bytes(shape: ModelShape, one: Any) -> int:
     last = tokens * (2 * hidden + 4 * key) + rows * per_token
     backward = tokens * 3 * forward
     logits = 3 * one.num_supervised * shape.vocabulary
-    return 4 * (whole + last + max(backward, logits))
+    return int(4 * (whole + last + max(backward, logits)))

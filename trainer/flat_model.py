@@ -257,9 +257,7 @@ class FlatModel:
             with torch.no_grad(), self.holding(), (autocast or _nothing)():
                 found.append(self.run(one, loss_of, step, call=call).row_loss_N)
         far = (found[0] - found[1]).abs().max().item()
-        return (
-            "" if far <= limit * found[0].abs().max().item() else f"another tokens moves a loss by {far:.1e}"
-        )
+        return "" if far <= limit * found[0].abs().max().item() else f"another example moves a loss by {far:.1e}"
 
     def _probe(self, sample: list[tuple[int, Unit]], call: Any, autocast: Any) -> tuple[float, list[Any]]:
         one = make_pass(sample, layout=self.layout)

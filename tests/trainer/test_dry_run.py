@@ -44,8 +44,9 @@ def test_plan_agrees_with_the_run(config: TrainerConfig) -> None:
     assert plan["model"]["num_parameters"] == result.summary["num_parameters"]
     assert plan["data"]["num_examples"] == result.summary["num_examples"] == 40
     assert plan["data"]["num_supervised_tokens"] == result.summary["num_supervised_tokens"]
-    assert TrainerConfig.from_mapping(plan["config"]) == config
-    assert plan["origins"] == {"batch_size": "--set"}
+    assert TrainerConfig.from_mapping({key: entry["value"] for key, entry in plan["config"].items()}) == config
+    assert plan["config"]["batch_size"] == {"value": 8, "origin": "--set"}
+    assert plan["config"]["seed"] == {"value": 0, "origin": "default"}
 
 
 def test_no_training_library_is_loaded_for_it(config: TrainerConfig) -> None:
