@@ -42,7 +42,16 @@ _AT_LEAST = {
     "weight_decay": 0.0,
     "surprise_min_weight": 0.0,
 }
-_NOT_DECISIVE = ("output_dir", "keep_last", "num_threads", "on_change", "model_dir", "train_files", "policy")
+_NOT_DECISIVE = (
+    "output_dir",
+    "keep_last",
+    "num_threads",
+    "on_change",
+    "model_dir",
+    "train_files",
+    "policy",
+    "report_to",
+)
 """Keys that may change between a run and its resumption: the model's and the data's bytes are compared instead."""
 
 
@@ -94,6 +103,8 @@ class TrainerConfig:
     """How emoji_think is put on: four thinking faces always, or drawn per record, with or without a stop signal."""
     system_prompt: str = ""
     """What every chat begins with instead of its own system turn; "" leaves it."""
+    report_to: str = ""
+    """Trackers that transformers knows (tensorboard, wandb, mlflow; with commas), which also get each tag's loss."""
     stream: str = ""
     """A stream profile (name or file) that draws the steps from train_files; "" is pass after pass over the data."""
     policy: str = ""

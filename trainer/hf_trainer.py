@@ -284,6 +284,8 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
             lines = self.window.lines(self.config.run_id, self.state.global_step, self.config.round)
             self.sink.write(lines)
             self.window = None
+            if self.config.report_to:
+                logs |= {f"{line.key.metric}/{line.key.tag}": line.stats.mean for line in lines if line.stats.n}
             for monitor in self.monitors:
                 monitor(lines)
         super().log(logs, start_time)
@@ -386,7 +388,7 @@ def training_arguments(config: TrainerConfig, num_steps: int) -> Any:
         use_cpu=not on_gpu,
         dataloader_pin_memory=on_gpu,
         disable_tqdm=True,
-        report_to="none",
+        report_to=[name for name in config.report_to.split(",") if name] or "none",
         logging_strategy="no",
         save_strategy="no",
         eval_strategy="no",
