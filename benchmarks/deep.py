@@ -113,7 +113,7 @@ class Planted:
         rng = words.rng
         self.held = [sample(words) for _ in range(max(50, num // 50))]
         self.records = [sample(words) for _ in range(num)]
-        self.kinds: dict[str, dict[int, str]] = {"answer_leak": {}, "contamination": {}, "near_duplicate": {}}
+        self.kinds: dict[str, dict[int, str]] = {"answer_leak": {}, "contamination": {}}
         self.pairs: list[tuple[int, int]] = []
         if clean:
             return

@@ -11,7 +11,7 @@ from frontier_core.lineage import mark
 from frontier_core.profiles import ProfileName
 from frontier_core.records import Record
 from frontier_core.rejects import reject_record
-from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, silent
+from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, earlier, silent
 from generators.dialects import with_profile
 from generators.foreign_files import ForeignRow, Part, parts_of, rows_in
 from generators.imports import FormName, Importer, Think
@@ -48,10 +48,13 @@ def import_files(
     """
     params = {"from": form or "auto", "think": think, "profile": profile or "as it is", "split": split or "train"}
     params |= defaults or {}
+    about: dict[str, Any] = {"producer": PRODUCER, "params": params}
+    if done := earlier(target, "import", sources, **about):
+        return done
     parts = [(source, part) for source in sources for part in _chosen(source, split, on_note)]
     files: list[dict[str, Any]] = []
     unreadable: list[DataError] = []
-    with StageWriter(target, "import", sources, judges=True, producer=PRODUCER, params=params) as writer:
+    with StageWriter(target, "import", sources, judges=True, **about) as writer:
         for source, part in parts:
             importer = Importer(form, think=think, defaults=defaults)
             job = _File(part, importer, writer, on_reject, on_progress)
