@@ -22,6 +22,7 @@ import tempfile
 import time
 from bisect import bisect
 from collections.abc import Callable
+from functools import partial
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
@@ -198,11 +199,11 @@ def ours(texts: list[str]) -> Any:
     return found.pairs()[0]
 
 
-def rensa_flags(sets: list[list[str]]) -> set[int]:
-    """Gives what rensa's deduplicator takes for duplicates, with the bands that gave it recall .97."""
+def rensa_flags(sets: list[list[str]], num_bands: int = 16) -> set[int]:
+    """Gives what rensa's deduplicator takes for duplicates, in one call, with so many bands."""
     import rensa
 
-    seen = rensa.RMinHashDeduplicator(THRESHOLD, 128, True, 16)
+    seen = rensa.RMinHashDeduplicator(THRESHOLD, 128, True, num_bands)
     return {place for place, fresh in enumerate(seen.add_pairs(list(enumerate_as_text(sets)))) if not fresh}
 
 
@@ -245,7 +246,11 @@ def near_duplicates(planted: Planted, *, repeats: int, with_datasketch: int) -> 
     texts = planted.texts()
     sets = [bigrams(text) for text in texts]
     true = [pair for pair in planted.pairs if similarity(sets[pair[0]], sets[pair[1]]) >= THRESHOLD]
-    peers = {"rensa": rensa_flags, "rensa_stream": rensa_stream_flags}
+    peers = {
+        "rensa": rensa_flags,
+        "rensa_32_bands": partial(rensa_flags, num_bands=32),
+        "rensa_stream": rensa_stream_flags,
+    }
     runs: dict[str, list[float]] = {"ours": [], **{name: [] for name in peers}}
     flags: dict[str, set[int] | None] = {}
     grams_s = min(timed(lambda: [cheap_bigrams(text) for text in texts])[1] for _ in range(2))
