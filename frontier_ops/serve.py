@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 8765
 MAX_WAITING = 16
 GRACE_S = 30
+KEEP_ALIVE_S = 75
+"""How long an idle connection stays open: longer than clients keep theirs (httpx 5 s, proxies 60 s), so that none sends
+its next request into a connection that is just being closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +244,7 @@ class _Session:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=self._options.grace_s,
+            timeout_keep_alive=KEEP_ALIVE_S,
         )
         return QuietServer(config)
 
