@@ -14,7 +14,7 @@ from validators.base import Finding
 from validators.plans import missing_half
 
 VALIDATOR_NAME = "spec_validator"
-VALIDATOR_VERSION = "1.0.0"
+VALIDATOR_VERSION = "1.1.0"
 
 MAX_FINDINGS = 5
 """Schema errors reported per record; the first is what the record is counted by."""
