@@ -66,6 +66,10 @@ class Tally:
         """Counts one record that is held back, by its reason."""
         self.rejects[code] += 1
 
+    def counters(self) -> tuple[Counter[str], ...]:
+        """Gives all counts, for adding up what parts of a file counted."""
+        return self.tags, self.marks, self.rejects, self.specs
+
     @property
     def num_rejected(self) -> int:
         """Records held back."""

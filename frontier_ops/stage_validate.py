@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
+from frontier_ops.parallel_validate import Write, judge_parts, num_parts
 from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, silent
 from validators import content_gate, schema_gate
 from validators.base import GateSettings
 from validators.bulk import Batch
-from validators.judged import mark_of
+from validators.judged import Judged, mark_of
 from validators.validation import Validation
 
 
@@ -18,6 +20,7 @@ def validate(
     *,
     settings: GateSettings,
     spec: str = "auto",
+    workers: int = 1,
     on_reject: Note = silent,
     on_note: Note = silent,
 ) -> StageResult:
@@ -28,9 +31,12 @@ def validate(
     """
     run = Validation(settings, spec)
     notes: list[str] = []
+    count = num_parts(source, workers) if run.is_bulk else 1
+    if workers > 1 and not run.is_bulk:
+        on_note(f"--workers {workers}: level {settings.level} compares records, so one process judges them")
     if target is None:
-        for batch in _batches(run, source, notes):
-            _complain(batch, on_reject)
+        for judged, _, _ in _judged(run, source, count, None, notes):
+            _complain(judged, on_reject)
         result = StageResult(tally=run.tally, num_out=run.num_records - run.tally.num_rejected)
     else:
         producer = f"{_gates()}/{settings.level}"
@@ -40,14 +46,20 @@ def validate(
             result = writer.result
             result.tally = run.tally
             is_file = writer.output.path is not None
-            for batch in _batches(run, source, notes):
-                if batch.lines and not writer.output.is_null:
-                    block = batch.data() if is_file else batch.marked(settings.level)
-                    writer.output.write_block(block, len(batch.lines))
-                for judged in batch.judged:
-                    if not judged.verdict.ok:
-                        writer.keep(judged.rejected())
-                _complain(batch, on_reject)
+            write = (
+                None
+                if writer.output.is_null
+                else Batch.data
+                if is_file
+                else partial(Batch.marked, level=settings.level)
+            )
+            for judged, block, num_accepted in _judged(run, source, count, write, notes):
+                if block or num_accepted:
+                    writer.output.write_block(block, num_accepted)
+                for line in judged:
+                    if not line.verdict.ok:
+                        writer.keep(line.rejected())
+                _complain(judged, on_reject)
             if is_file:
                 # The records of a file stay as they were, byte for byte: its sidecar says what judged them.
                 run.tally.marks[mark_of(settings.level)] += writer.output.num_records
@@ -60,19 +72,26 @@ def validate(
     return result
 
 
-def _batches(run: Validation, source: str, notes: list[str]) -> Iterator[Batch]:
-    """Yields accepted lines beside the lines that were looked at more closely, in order."""
-    if run.is_bulk:
-        yield from run.batches(source, notes=notes)
+def _judged(
+    run: Validation, source: str, count: int, write: Write | None, notes: list[str]
+) -> Iterator[tuple[list[Judged], bytes, int]]:
+    """Yields (lines looked at more closely, accepted bytes, accepted records), in order."""
+    if count > 1:
+        yield from judge_parts(run, source, count, write=write, notes=notes)
         return
+    for batch in run.batches(source, notes=notes) if run.is_bulk else _one_by_one(run, source, notes):
+        yield batch.judged, write(batch) if write and batch.lines else b"", len(batch.lines)
+
+
+def _one_by_one(run: Validation, source: str, notes: list[str]) -> Iterator[Batch]:
     for judged in run.judge(source, notes=notes):
         yield Batch([judged.row.raw + b"\n"] if judged.verdict.ok else [], 0, [judged])
 
 
-def _complain(batch: Batch, on_reject: Note) -> None:
-    for judged in batch.judged:
-        if not judged.verdict.ok:
-            on_reject(judged.complaint())
+def _complain(judged: list[Judged], on_reject: Note) -> None:
+    for line in judged:
+        if not line.verdict.ok:
+            on_reject(line.complaint())
 
 
 def _gates() -> str:

@@ -21,6 +21,10 @@ class Judged(NamedTuple):
     spec: str
     verdict: Verdict
 
+    def moved(self, lines: int) -> Judged:
+        """Gives the same with its line number that much higher."""
+        return self._replace(row=self.row._replace(number=self.row.number + lines))
+
     def rejected(self) -> Record:
         """Gives the line for the rejects file."""
         first = next(finding for finding in self.verdict.findings if finding.severity == "error")

@@ -96,6 +96,19 @@ class Validation:
         if part is None:
             self.ends.tell(notes)
 
+    def absorb(self, other: Validation, lines_before: int) -> None:
+        """Takes in the counts of a run over the next range of the same file."""
+        self.num_records += other.num_records
+        self.num_lines += other.num_lines
+        self.warnings += other.warnings
+        for mine, theirs in zip(self.tally.counters(), other.tally.counters(), strict=True):
+            mine.update(theirs)
+        room = MAX_REPORTED - len(self.findings)
+        self.findings += [{**item, "line": item["line"] + lines_before} for item in other.findings[:room]]
+        self.ends.num_rows += other.ends.num_rows
+        self.ends.num_blank += other.ends.num_blank
+        self.ends.num_crlf += other.ends.num_crlf
+
     def _late(
         self,
         source: str | Path,

@@ -26,6 +26,9 @@ def command(
         list[str] | None,
         typer.Option("--against", metavar="FILE", help="deep: evaluation data that must not be in here; repeatable"),
     ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, metavar="N", help="quick: processes, by ranges of IN")
+    ] = 1,
     output: options.OutputPath = "-",
     rejects: options.Rejects = "",
     max_rejects: options.MaxRejects = "0",
@@ -56,6 +59,7 @@ def command(
         None if reports_only else target,
         settings=settings,
         spec=spec,
+        workers=workers,
         on_reject=Complaints(),
         on_note=console.note,
     )
