@@ -7,7 +7,6 @@ records need them in one place.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
 from collections.abc import Callable, Iterator
@@ -65,6 +64,8 @@ def judge_parts(
         write: gives the bytes that a batch passes on; None when nothing is written.
         notes: gets remarks about the whole file.
     """
+    import multiprocessing  # slow to import
+
     first, *others = parts_of(source, count)
     with TemporaryDirectory(prefix="frontier-validate-", dir=_scratch()) as folder:
         context = multiprocessing.get_context("fork")
