@@ -4,8 +4,8 @@
 
 Makes its own file: chat records of about 730 bytes, 1 % of them broken in ten ways at known lines. Measured is the
 whole command in a process of its own, start-up included: CPU seconds (user and system, children too), peak memory, and
-whether the rejects file holds exactly the broken lines, numbered and verbatim. Peers run the same way where they import;
-those that can't go on after a bad line get the clean lines, slow ones a part of the file with its own orjson run.
+whether the rejects file holds exactly the broken lines, numbered and verbatim. Peers run the same way where they are
+installed; those that stop at a bad line get the clean lines, slow ones a part of the file with its own orjson run.
 Goals: quick <= 1.2x, standard <= 2.5x, two workers <= 0.75x the wall of one, under 64 MB.
 """
 

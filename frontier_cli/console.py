@@ -11,8 +11,8 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, BinaryIO
 
@@ -114,6 +114,28 @@ def emit(text: str) -> None:
     stream.flush()
 
 
+def ready(path: str, what: str) -> Callable[[str], None]:
+    """Gives a callback that says where a server listens, and writes it to a file when one is named."""
+
+    def say(url: str) -> None:
+        note(f"{what} on {url}")
+        if path:
+            from pathlib import Path
+
+            from frontier_core.atomic import write_bytes
+
+            write_bytes(Path(path), f"{url}\n".encode())
+
+    return say
+
+
+def unready(path: str) -> None:
+    """Removes what `ready` wrote."""
+    if path:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+
+
 def input_source(source: str) -> str:
     """Gives the source back; says so when it is a terminal, because waiting for typing looks like hanging."""
     if source == "-" and sys.stdin is not None and sys.stdin.isatty():
@@ -149,6 +171,15 @@ def owning_stdout() -> Iterator[None]:
 def _unwind(number: int, _frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)  # a second one stops at once
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+
+def confirm(question: str) -> bool:
+    """Asks on the terminal; raises UsageError where there is none to ask."""
+    if not sys.stdin.isatty() or not sys.stderr.isatty():
+        raise UsageError(f"{question} nobody is here to answer", hint="--force goes on without asking")
+    sys.stderr.write(f"{visible(question)} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 class Progress:

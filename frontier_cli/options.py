@@ -75,6 +75,15 @@ Engine = Annotated[str, typer.Option("--engine", metavar="NAME", help="where pla
 RayAddress = Annotated[
     str, typer.Option("--ray-address", metavar="ADDR", help="a Ray cluster [RAY_ADDRESS, else one made here]")
 ]
+Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="address to listen on")]
+Token = Annotated[str, typer.Option("--token", metavar="TEXT", help="what clients must show; needed off loopback")]
+ReadyFile = Annotated[str, typer.Option("--ready-file", metavar="FILE", help="gets the URL once connections are taken")]
+
+LakePath = Annotated[str, typer.Option("--lake", metavar="DIR", help="the lake's folder; DIR@N reads an earlier state")]
+WhereFilter = Annotated[
+    str,
+    typer.Option("--where", metavar="FILTER", help="only records that pass, like 'skill=binary AND level>=3'"),
+]
 
 
 def split_names(values: list[str]) -> list[str]:

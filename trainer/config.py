@@ -22,6 +22,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "device": ("auto", "cpu"),
     "too_long": ("drop", "refuse"),
     "on_change": ("refuse", "restart"),
+    "layout": ("auto", "flat", "padded"),
+    "surprise_metric": ("none", "entropy", "confidence", "perplexity", "margin"),
 }
 """Settings that take one of a few words."""
 
@@ -37,6 +39,7 @@ _AT_LEAST = {
     "logging_every_steps": 1,
     "num_threads": 0,
     "weight_decay": 0.0,
+    "surprise_min_weight": 0.0,
 }
 _NOT_DECISIVE = ("output_dir", "keep_last", "num_threads", "on_change", "model_dir", "train_files")
 """Keys that may change between a run and its resumption: the model's and the data's bytes are compared instead."""
@@ -83,6 +86,15 @@ class TrainerConfig:
     num_threads: int = 0
     on_change: str = "refuse"
     """What to do when the output folder holds a run of another config, model or data: refuse, or begin anew."""
+    layout: str = "auto"
+    """How examples lie in a pass: flat without padding, or padded; auto is flat wherever the model's own padded path
+    agrees with it."""
+    method: str = "sft"
+    surprise_metric: str = "none"
+    """The fortune teller: what each token's weight in the loss is made from."""
+    surprise_min_weight: float = 0.1
+    surprise_max_weight: float = 10.0
+    surprise_temperature: float = 1.0
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -100,7 +112,7 @@ class TrainerConfig:
         for key, least in _AT_LEAST.items():
             if not getattr(self, key) >= least:
                 raise ConfigError(f"{key}: must be at least {least}, got {getattr(self, key)!r}")
-        for key in ("learning_rate", "max_grad_norm", "num_epochs"):
+        for key in ("learning_rate", "max_grad_norm", "num_epochs", "surprise_max_weight", "surprise_temperature"):
             if not (getattr(self, key) > 0 and isfinite(getattr(self, key))):
                 raise ConfigError(f"{key}: must be above 0, got {getattr(self, key)!r}")
         for key in ("warmup_share", "adam_beta2"):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from frontier_core.jsonl import STDIN_NAME, LineEnds, Part, Row, parse_line, read_chunks
+from frontier_core.jsonl import STDIN_NAME, LineEnds, Part, Row, parse_raw, read_chunks
 from frontier_core.profiles import ProfileName
 from frontier_core.records import Record
 from validators.base import LevelName
@@ -91,7 +91,7 @@ class Bulk:
         refused = []
         for place in doubtful:
             raw = chunk[place][:-1] if is_torn and place == len(chunk) - 1 else chunk[place]
-            row = parse_line(raw, name, self.num_lines + place + 1, ends)
+            row = parse_raw(raw, name, self.num_lines + place + 1, ends)
             judged = self.judge(row) if row is not None else None
             if row is None or judged is None or not judged.verdict.ok:
                 refused.append(place)

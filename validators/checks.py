@@ -35,7 +35,12 @@ RULES: tuple[Rule, ...] = (
     Rule("lengths", "standard", "validators.standard_rules:Lengths"),
     Rule("answer_json", "standard", "validators.standard_rules:AnswerJson"),
     Rule("balance", "standard", "validators.standard_rules:Balance"),
+    Rule("leaks", "deep", "validators.deep_rules:Leaks"),
+    Rule("contradictions", "deep", "validators.deep_rules:Contradictions"),
     Rule("answers", "deep", "validators.deep_rules:Answers"),
+    Rule("plans", "deep", "validators.deep_rules:Plans", is_late=True),
+    Rule("near_duplicates", "deep", "validators.deep_rules:NearDuplicateRecords", is_late=True),
+    Rule("contamination", "deep", "validators.deep_rules:Contamination", is_late=True),
 )
 """In the order they judge."""
 

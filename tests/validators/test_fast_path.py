@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frontier_core.jsonl import LineEnds, parse_line
+from frontier_core.jsonl import LineEnds, parse_raw
 from frontier_core.lineage import Tally
 from validators.base import GateSettings
 from validators.content_gate import ContentGate
@@ -34,7 +34,7 @@ def path(profile="emoji_think", spec="chat_sft_v1", *records):
 
 def slow_passes(line, profile="emoji_think"):
     """The judgement that counts: parsed whole, held against the JSON Schema and every rule of QUICK."""
-    row = parse_line(line, "x", 1, LineEnds("x"))
+    row = parse_raw(line, "x", 1, LineEnds("x"))
     if row is None or row.problem is not None:
         return None, ["unreadable"]
     spec, findings = SchemaGate().check(row.record)
