@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
+from typing import Any
 
+from frontier_core.atomic import write_bytes
+from frontier_core.jsonl import dumps
 from frontier_ops.parallel_validate import Write, judge_parts, num_parts
 from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, silent
 from validators import content_gate, schema_gate
@@ -70,6 +74,18 @@ def validate(
     result.num_in = run.num_records
     result.report = run.report(source)
     return result
+
+
+def write_reports(report: dict[str, Any], *, sarif: str = "", html: str = "") -> None:
+    """Writes the report of a validation in further forms, each to the file named, "" for none."""
+    if sarif:
+        from validators.sarif import sarif_of
+
+        write_bytes(Path(sarif), dumps(sarif_of(report)) + b"\n")
+    if html:
+        from frontier_ops.validation_html import page
+
+        write_bytes(Path(html), page(report).encode())
 
 
 def _judged(

@@ -32,6 +32,8 @@ def command(
     output: options.OutputPath = "-",
     rejects: options.Rejects = "",
     max_rejects: options.MaxRejects = "0",
+    sarif: Annotated[str, typer.Option("--sarif", metavar="FILE", help="the report as SARIF 2.1.0")] = "",
+    html: Annotated[str, typer.Option("--html", metavar="FILE", help="the report as a page with charts")] = "",
     json: options.Json = False,
 ) -> int:
     """Hold records against the schema gate (deny by default), then the content gate.
@@ -43,7 +45,7 @@ def command(
     from frontier_core.jsonl import dumps
     from frontier_core.profiles import profile_named
     from frontier_ops.stage_files import Target
-    from frontier_ops.stage_validate import validate
+    from frontier_ops.stage_validate import validate, write_reports
     from validators.base import GateSettings
     from validators.content_gate import level_named
 
@@ -63,6 +65,7 @@ def command(
         on_reject=Complaints(),
         on_note=console.note,
     )
+    write_reports(result.report, sarif=sarif, html=html)
     if json:
         console.emit(dumps(result.report).decode())
     kept_in = "" if reports_only else str(target.rejects_path or "")
