@@ -10,7 +10,7 @@ from typing import Any
 from frontier_core.atomic import write_bytes
 from frontier_core.jsonl import dumps
 from frontier_ops.parallel_validate import Write, judge_parts, num_parts
-from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, silent
+from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, earlier, silent
 from validators import content_gate, schema_gate
 from validators.base import GateSettings
 from validators.bulk import Batch
@@ -23,6 +23,7 @@ def validate(
     target: Target | None,
     *,
     settings: GateSettings,
+    reuse: bool = False,
     spec: str = "auto",
     workers: int = 1,
     on_reject: Note = silent,
@@ -30,9 +31,16 @@ def validate(
 ) -> StageResult:
     """Holds every line against both gates. Without a target nothing is written but the report.
 
+    With `reuse` outputs that would come out the same byte for byte are left as they are, and there is no report.
+
     Raises:
         DataError: the file as a whole can't be read (empty, UTF-16, a Git LFS pointer, ...).
     """
+    if reuse and target is not None and settings.tokenizer is None:
+        producer, params = f"{_gates()}/{settings.level}", {"level": settings.level, "spec": spec}
+        inputs, about = [source, *map(str, settings.against)], params | {"profile": settings.profile}
+        if done := earlier(target, "validate", inputs, producer=producer, params=about):
+            return done
     run = Validation(settings, spec)
     notes: list[str] = []
     count = num_parts(source, workers) if run.is_bulk else 1

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from frontier_core.lineage import Tally
+from frontier_core.lineage import Tally, generator_of
 from frontier_core.profiles import EMOJI_PREFIX, ProfileName, violation
 from frontier_core.records import Record, metadata_of, tag_of
 from validators.quick_rules import MAX_NOTES_CHARS
@@ -29,6 +29,9 @@ _ANSWERS_BETWEEN: dict[ProfileName, tuple[str, str]] = {
     "plain": ("", chr(0x10FFFF)),
 }
 """Assistant texts lie between these two: comparing is the quickest way to ask for a prefix."""
+
+_WORDS = ("skill", "source", "generator_id", "generator_version")
+"""Keys whose values are few as a rule: those seen are learnt, so that every line shares one text and its hash."""
 
 Key = tuple[Any, ...]
 """What accepted lines are counted by: (skill, level, lineage), absent ones UNSET."""
@@ -85,6 +88,9 @@ class _Absent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False
 
     level: ClassVar[Any] = UNSET
     lineage: ClassVar[Any] = UNSET
+    source: ClassVar[Any] = UNSET
+    generator_id: ClassVar[Any] = UNSET
+    generator_version: ClassVar[Any] = UNSET
 
 
 class FastPath:
@@ -102,7 +108,8 @@ class FastPath:
         self._foreign_skill = "syllo" if spec == "chat_sft_v1" and is_guessed else ""
         self._counts: dict[str, dict[Any, int]] = {}
         self._marked: dict[Key, int] = {}
-        self._skills: set[str] = set()
+        self._words: dict[str, set[str]] = {key: set() for key in _WORDS}
+        self._made: dict[Key, int] = {}
         self._refused: set[str] = set()
         self._keys: dict[str, Any] = {}
         self._has_turns = _FIELDS[spec][0][0] == "messages"
@@ -110,18 +117,19 @@ class FastPath:
 
     def learn(self, records: Iterable[Record]) -> None:
         """Takes in the skills and metadata keys of records of this spec that passed the slow path, in their order."""
-        learnt, skills = dict(self._keys), set(self._skills)
+        learnt, words = dict(self._keys), {key: set(values) for key, values in self._words.items()}
         for record in records:
             metadata = metadata_of(record)
-            skills.add(metadata["skill"])
             for key, value in metadata.items():
+                if key in words and len(words[key]) <= MAX_LEARNT:
+                    words[key].add(value)
                 if key in _METADATA:
                     learnt.setdefault(key, self._kind(key))
                 elif key != "skill" and (key in learnt or len(learnt) < MAX_LEARNT) and key not in self._refused:
                     learnt[key] = _wider(learnt.get(key), value)
-        if learnt == self._keys and (skills == self._skills or len(self._skills) > MAX_LEARNT):
+        if learnt == self._keys and words == self._words:
             return
-        before, self._keys, self._skills = self._keys, learnt, skills
+        before, self._keys, self._words = self._keys, learnt, words
         try:
             self.decode = self._compile()
         except ValueError:  # a name that no typed key can have (a quote, a control character)
@@ -144,6 +152,9 @@ class FastPath:
             into.specs[self.spec] += count
             for mark in () if marks is UNSET else marks:
                 into.marks[mark] += count
+        for made, count in self._made.items():
+            names = zip(("generator_id", "generator_version", "source"), made, strict=True)
+            into.passed[generator_of({key: value for key, value in names if value is not UNSET})] += count
 
     def _counted(self) -> Iterator[tuple[Key, int]]:
         for skill, levels in self._counts.items():
@@ -168,7 +179,8 @@ class FastPath:
     def _sift_chats(self, lines: list[bytes]) -> list[int]:
         """As `sift`, for chats; one flat loop almost without calls, because it runs for every line of a file."""
         decode, counts, doubtful = self.decode, self._counts, []
-        is_plain, is_regime, marks = self.profile == "plain", self.profile == "regime3", "lineage" in self._keys
+        is_plain, is_regime, is_marked = self.profile == "plain", self.profile == "regime3", "lineage" in self._keys
+        made = self._made
         at_least, below = _ANSWERS_BETWEEN[self.profile]
         place = -1
         for line in lines:
@@ -202,8 +214,14 @@ class FastPath:
                             doubtful.append(place)
                             continue
                         self._count(metadata)
-                    if marks:
+                    if is_marked:
                         self._mark(metadata)
+                        continue
+                    maker = metadata.generator_id, metadata.generator_version, metadata.source
+                    try:
+                        made[maker] += 1
+                    except KeyError:
+                        made[maker] = 1
                     continue
             doubtful.append(place)
         return doubtful
@@ -216,14 +234,19 @@ class FastPath:
         levels[metadata.level] = levels.get(metadata.level, 0) + 1
 
     def _mark(self, metadata: Any) -> None:
+        made = metadata.generator_id, metadata.generator_version, metadata.source
+        self._made[made] = self._made.get(made, 0) + 1
         if metadata.lineage is not UNSET:
             key = metadata.skill, metadata.level, metadata.lineage
             self._marked[key] = self._marked.get(key, 0) + 1
 
     def _compile(self) -> Callable[[bytes], Any]:
-        skills = tuple(self._skills)
-        skill: Any = Literal[skills] if 0 < len(skills) <= MAX_LEARNT else _Text
-        kinds: dict[str, Any] = {"skill": skill, **self._keys}
+        kinds: dict[str, Any] = {"skill": _Text, **self._keys}
+        for key, words in self._words.items():
+            if key in kinds and 0 < len(words) <= MAX_LEARNT:
+                kinds[key] = Literal[tuple(sorted(words))]
+        if self.spec == "syllo_v1":
+            kinds["skill"] = Literal["syllo"]
         fields: list[Any] = []
         for number, (key, kind) in enumerate(kinds.items()):
             is_known = key in _METADATA or key == "skill"

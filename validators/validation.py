@@ -18,7 +18,8 @@ from typing import Any
 
 from frontier_core.errors import DataError
 from frontier_core.jsonl import STDIN_NAME, LineEnds, Part, Row, open_input, read_rows
-from frontier_core.lineage import Tally
+from frontier_core.lineage import Tally, generator_of
+from frontier_core.records import metadata_of
 from validators import content_gate, schema_gate
 from validators.base import Finding, GateSettings, Verdict, problem_findings
 from validators.bulk import Batch, Bulk
@@ -183,7 +184,7 @@ class Validation:
             self.tally.add(judged.row.record)
             self.tally.specs[judged.spec] += 1
         else:
-            self.tally.reject(judged.verdict.code)
+            self.tally.reject(judged.verdict.code, generator_of(metadata_of(judged.row.record)))
 
 
 def _kept(source: str | Path, stack: ExitStack) -> Path:

@@ -60,6 +60,7 @@ def command(
         console.input_source(file or source),
         None if reports_only else target,
         settings=settings,
+        reuse=not (json or sarif or html),
         spec=spec,
         workers=workers,
         on_reject=Complaints(),

@@ -36,6 +36,7 @@ SPECIAL = {
     213: chat(213).replace(b'":', b'": '),
     214: b'{"instruction":"x","output":[{"command":"ls"}],"metadata":{"skill":"sh"}}',
     215: b"[1]",
+    220: chat(220, source="web", generator_id="web", generator_version="3"),
     230: chat(230, lineage=["gen:x@1"]),
     231: chat(231, z="lineage"),
 }
@@ -56,6 +57,8 @@ def test_bulk_says_what_line_by_line_says(mixed, monkeypatch):
     singly = list(one.judge(mixed, notes=notes))
     batches = list(bulk.batches(mixed, notes=bulk_notes))
     assert bulk.report("x") == one.report("x")
+    assert bulk.tally == one.tally
+    assert one.tally.passed["web@3"] == 1
     assert b"".join(batch.data() for batch in batches) == b"".join(
         judged.row.raw + b"\n" for judged in singly if judged.verdict.ok
     )
