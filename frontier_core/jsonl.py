@@ -7,11 +7,15 @@ thousand bad lines in one. A bad line never costs another line. Judging what a r
 from __future__ import annotations
 
 import gzip
+import io
 import os
+import re
 import sys
 import time
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Protocol, cast
@@ -24,10 +28,14 @@ from frontier_core.records import Record
 
 STDIN_NAME = "<stdin>"
 HEAD_BYTES = 65536
+CHUNK_BYTES = 65536
+CHUNK_LINES = 128
 FLUSH_AFTER_S = 0.05
 # orjson reads an integer beyond 64 bits as a float; 19 digits are where that can begin.
 _LONG_NUMBER = b"0" * 19
 _DIGITS_ALIKE = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
+# Whole integers only: neither a fraction or an exponent, nor digits inside one, nor with a leading zero.
+_LONG_INTEGER = re.compile(rb"(?<![^\s:,\[\-])(?<![eE]-)[1-9]\d{18,}(?![^\s,\]}])")
 
 
 class Row(NamedTuple):
@@ -47,13 +55,17 @@ def has_long_number(data: bytes) -> bool:
 
 
 def loads(raw: bytes | str) -> Any:
-    """Parses JSON with every integer exact, whatever its size. Raises ValueError as the parsers do."""
+    """Parses JSON with every integer exact, whatever its size. Raises ValueError as the parsers do.
+
+    LIMIT: integers beyond 4,300 digits (Python's own limit) are refused.
+    """
     data = raw.encode() if isinstance(raw, str) else raw
     if has_long_number(data):
         import json
 
-        orjson.loads(data)  # the stricter grammar (no NaN, no lone surrogates) holds for these lines too
-        return json.loads(data)
+        # The stricter grammar (no NaN, no lone surrogates, no float beyond range) holds for these lines too.
+        orjson.loads(_LONG_INTEGER.sub(b"1", data))
+        return json.loads(data.decode())
     return orjson.loads(data)
 
 
@@ -88,31 +100,130 @@ def read_rows(source: str | Path, *, notes: list[str] | None = None, name: str =
     """
     name = name or (STDIN_NAME if str(source) == "-" else str(source))
     stream = _open_input(source, name)
-    num_blank = num_crlf = num_rows = 0
+    ends = LineEnds(name)
     try:
-        number, ends_in_newline = 0, True
-        for raw in _lines(stream, name):
-            number += 1
+        for number, raw in enumerate(_lines(stream, name), 1):
             if number == 1:
                 _judge_head(raw, stream, name)
-            ends_in_newline = raw.endswith(b"\n")
-            line = raw.rstrip(b"\r\n")
-            num_crlf += raw.endswith(b"\r\n")
-            if not line.strip():
-                num_blank += 1
-                continue
-            num_rows += 1
-            yield _parse(line, name, number, is_torn=not ends_in_newline)
+            row = parse_raw(raw, name, number, ends)
+            if row is not None:
+                yield row
     finally:
         if stream is not sys.stdin.buffer:
             stream.close()
-    if num_rows == 0:
-        raise DataError("holds no records", path=name, code="empty", hint="was the command before it interrupted?")
-    if notes is not None:
-        if num_crlf:
-            notes.append(f"{name}: {num_crlf} lines end in CRLF; read as if they ended in LF")
-        if num_blank:
-            notes.append(f"{name}: {num_blank} blank lines skipped")
+    ends.tell(notes)
+
+
+@dataclass(slots=True)
+class LineEnds:
+    """What is noticed about the lines of a file beside their content; `tell` says it once, at the end."""
+
+    name: str
+    num_rows: int = 0
+    num_blank: int = 0
+    num_crlf: int = 0
+
+    def tell(self, notes: list[str] | None) -> None:
+        """Adds remarks to `notes`. Raises DataError when there was not one row."""
+        if self.num_rows == 0:
+            hint = "was the command before it interrupted?"
+            raise DataError("holds no records", path=self.name, code="empty", hint=hint)
+        if notes is not None and self.num_crlf:
+            notes.append(f"{self.name}: {self.num_crlf} lines end in CRLF; read as if they ended in LF")
+        if notes is not None and self.num_blank:
+            notes.append(f"{self.name}: {self.num_blank} blank lines skipped")
+
+
+def parse_raw(raw: bytes, name: str, number: int, ends: LineEnds) -> Row | None:
+    """Gives one raw line (newline included) as a row, None when it is blank; `ends` counts it."""
+    line = raw.rstrip(b"\r\n")
+    ends.num_crlf += raw.endswith(b"\r\n")
+    if not line.strip():
+        ends.num_blank += 1
+        return None
+    ends.num_rows += 1
+    return parse_line(line, path=name, number=number, is_torn=not raw.endswith(b"\n"))
+
+
+class Part(NamedTuple):
+    """A range of bytes of a plain file, [start, end); the lines that begin in it belong to it."""
+
+    start: int
+    end: int
+
+
+def read_chunks(source: str | Path, *, part: Part | None = None, name: str = "") -> Iterator[list[bytes]]:
+    """Yields the raw lines of a file, newlines included, some hundred at a time; for those who judge lines in bulk.
+
+    The head of the file is judged as by `read_rows`, lines are not. A pipe yields what has arrived.
+
+    Args:
+        source: a path, or "-" for standard input.
+        part: only the lines that begin there; a plain (uncompressed) file only.
+        name: what the file is called in messages; its path by default.
+    Raises:
+        DataError, UsageError: as `read_rows`, but not for a file of blank lines.
+    """
+    name = name or (STDIN_NAME if str(source) == "-" else str(source))
+    stream = _open_input(source, name)
+    try:
+        chunks = _chunks(stream, name, part)
+        if part is None or part.start == 0:
+            first = next(chunks)
+            _judge_head(first[0], stream, name)
+            yield first
+        yield from chunks
+    finally:
+        if stream is not sys.stdin.buffer:
+            stream.close()
+
+
+def _chunks(stream: BinaryIO, name: str, part: Part | None) -> Iterator[list[bytes]]:
+    if part is not None:
+        yield from _chunks_of_part(stream, part)
+    elif name.endswith((".gz", ".zst")):
+        lines = _lines(stream, name)
+        while chunk := list(islice(lines, CHUNK_LINES)):
+            yield chunk
+    elif name == STDIN_NAME:
+        yield from _chunks_of_pipe(stream, name)
+    else:
+        num_chunks = 0
+        while chunk := stream.readlines(CHUNK_BYTES):
+            num_chunks += 1
+            yield chunk
+        if num_chunks == 0:
+            raise _nothing_in(name)
+
+
+def _chunks_of_part(stream: BinaryIO, part: Part) -> Iterator[list[bytes]]:
+    place = part.start
+    if place > 0:
+        stream.seek(place - 1)
+        place += len(stream.readline()) - 1
+    while (left := part.end - place) > 0:
+        # readlines stops only beyond its hint, and 0 would mean all.
+        chunk = stream.readlines(min(CHUNK_BYTES, left - 1)) if left > 1 else [stream.readline()]
+        if not chunk or not chunk[0]:
+            return
+        place += sum(map(len, chunk))
+        yield chunk
+
+
+def _chunks_of_pipe(stream: BinaryIO, name: str) -> Iterator[list[bytes]]:
+    """Yields whole lines as they arrive, so that a slow writer does not hold up what is ready."""
+    rest, is_empty = b"", True
+    while data := cast(io.BufferedReader, stream).read1(CHUNK_BYTES):
+        is_empty = False
+        if b"\n" not in data:
+            rest += data
+            continue
+        *lines, rest = (rest + data).split(b"\n")
+        yield [line + b"\n" for line in lines]
+    if rest:
+        yield [rest]
+    if is_empty:
+        raise _nothing_in(name)
 
 
 def read_records(source: str | Path, *, notes: list[str] | None = None) -> Iterator[Record]:
@@ -213,7 +324,11 @@ def _lines(stream: BinaryIO, name: str) -> Iterator[bytes]:
     except IsADirectoryError as error:
         raise UsageError(f"{name}: is a folder", hint="name a .jsonl file") from error
     if number == 0:
-        raise DataError("is empty", path=name, code="empty", hint="was the command before it interrupted?")
+        raise _nothing_in(name)
+
+
+def _nothing_in(name: str) -> DataError:
+    return DataError("is empty", path=name, code="empty", hint="was the command before it interrupted?")
 
 
 def _open_input(source: str | Path, name: str) -> BinaryIO:
@@ -227,14 +342,12 @@ def _open_input(source: str | Path, name: str) -> BinaryIO:
         if name.endswith(".gz"):
             return cast(BinaryIO, gzip.open(source, "rb"))
         if name.endswith(".zst"):
-            import io
-
             import zstandard
 
             file = open(source, "rb")  # noqa: SIM115 (the reader closes it)
             reader = zstandard.ZstdDecompressor().stream_reader(file, closefd=True, read_across_frames=True)
             return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, reader), HEAD_BYTES))
-        return open(source, "rb")
+        return open(source, "rb", buffering=2 * CHUNK_BYTES)
     except FileNotFoundError as error:
         raise UsageError(f"{name}: no such file", hint="check the path, or use - for a pipe") from error
     except IsADirectoryError as error:
@@ -290,6 +403,11 @@ class Output:
         return self._file.target if self._file is not None and self._file.is_regular else None
 
     @property
+    def is_null(self) -> bool:
+        """True for /dev/null: whoever writes there may as well not."""
+        return self._file is not None and self._file.target == Path(os.devnull)
+
+    @property
     def sha256(self) -> str:
         """Digest of the committed file, "" before the commit and for a pipe."""
         return self._file.sha256 if self._file is not None else ""
@@ -305,8 +423,12 @@ class Output:
 
     def write_raw(self, line: bytes) -> None:
         """Appends one line as it is; the newline is added here."""
-        self._sink.write(line + b"\n")
-        self.num_records += 1
+        self.write_block(line + b"\n", 1)
+
+    def write_block(self, block: bytes, num_records: int) -> None:
+        """Appends that many whole lines, each with its newline."""
+        self._sink.write(block)
+        self.num_records += num_records
         if self._file is None and time.monotonic() - self._flushed_at > FLUSH_AFTER_S:
             # A slow stage passes each record on at once; a fast one fills its buffer.
             self._sink.flush()

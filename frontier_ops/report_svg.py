@@ -103,3 +103,32 @@ def _line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
 
 def _text(x: float, y: float, text: str, css: str, anchor: str) -> str:
     return f'<text class="{css}" x="{x:.2f}%" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def bars(counts: Sequence[tuple[str, int]], *, title: str) -> str:
+    """Draws counts as horizontal bars, names above them, so that a long name never meets a bar."""
+    row, most = 36, max(count for _, count in counts)
+    parts = []
+    for index, (name, count) in enumerate(counts):
+        y = row * index
+        parts.append(_text(0, y + 12, name, "axis", "start"))
+        parts.append(_text(100, y + 12, f"{count:,}", "value", "end"))
+        parts.append(f'<rect class="bar" x="0" width="{100 * count / most:.2f}%" y="{y + 17}" height="10"/>')
+    told = ", ".join(f"{name} {count:,}" for name, count in counts)
+    return svg("".join(parts), height=row * len(counts), title=f"{title}: {told}", css="chart")
+
+
+def svg_columns(edges: Sequence[float], counts: Sequence[int], *, title: str) -> str:
+    """Draws a histogram: a column per bin on a common base line, bin edges below."""
+    width, most, floor = 100 / max(1, len(counts)), max([1, *counts]), 120
+    parts = [_line(0, floor, 100, floor, "base")]
+    for index, count in enumerate(counts):
+        height = 100 * count / most
+        parts.append(
+            f'<rect class="bar" x="{index * width + 0.1:.2f}%" width="{width - 0.2:.2f}%" '
+            f'y="{floor - height:.1f}" height="{height:.1f}"/>'
+        )
+    for index in sorted({0, len(edges) // 2, len(edges) - 1}):
+        anchor = {0: "start", len(edges) - 1: "end"}.get(index, "middle")
+        parts.append(_text(index * width, floor + 16, f"{edges[index]:,.0f}", "axis", anchor))
+    return svg("".join(parts), height=floor + 20, title=title, css="chart")

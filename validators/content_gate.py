@@ -20,7 +20,7 @@ from validators.base import Finding, GateSettings, LevelName, Place
 from validators.checks import LEVELS, checks_of, rules_of
 
 VALIDATOR_NAME = "data_validator"
-VALIDATOR_VERSION = "1.0.0"
+VALIDATOR_VERSION = "1.1.0"
 
 
 def level_named(name: str) -> LevelName:

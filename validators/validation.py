@@ -14,58 +14,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from frontier_core.errors import DataError, place
-from frontier_core.jsonl import STDIN_NAME, Row, dumps, open_input, read_rows
-from frontier_core.lineage import Tally, generator_of, mark
-from frontier_core.records import Record, metadata_of
-from frontier_core.rejects import reject_record
+from frontier_core.errors import DataError
+from frontier_core.jsonl import STDIN_NAME, LineEnds, Part, Row, open_input, read_rows
+from frontier_core.lineage import Tally, generator_of
+from frontier_core.records import metadata_of
 from validators import content_gate, schema_gate
-from validators.base import Finding, GateSettings, LevelName, Verdict, problem_findings
+from validators.base import Finding, GateSettings, Verdict, problem_findings
+from validators.bulk import Batch, Bulk
 from validators.content_gate import ContentGate, waits_for_the_file
+from validators.judged import Judged
 from validators.schema_gate import SchemaGate
 
 MAX_REPORTED = 100
 """Findings listed in the report; all of them are counted."""
-
-
-class Judged(NamedTuple):
-    """One line with the spec it was held against and the verdict of both gates."""
-
-    row: Row
-    spec: str
-    verdict: Verdict
-
-    def accepted_line(self, level: LevelName) -> bytes:
-        """Gives the line to pass on, with the gates' mark in its lineage.
-
-        A line that our own serialiser would write differently (1e5, escapes) is passed on byte for byte, unmarked:
-        values of foreign data are not touched; the sidecar still counts it.
-        """
-        if dumps(self.row.record) != self.row.raw:
-            return self.row.raw
-        return dumps(mark(self.row.record, mark_of(level)))
-
-    def rejected(self) -> Record:
-        """Gives the line for the rejects file."""
-        first = next(finding for finding in self.verdict.findings if finding.severity == "error")
-        others = [finding.code for finding in self.verdict.findings if finding is not first]
-        return reject_record(
-            self.row.raw, path=self.row.path, line=self.row.number, code=first.code, message=first.message,
-            pointer=first.pointer, remedy=first.remedy, other_codes=others,
-        )  # fmt: skip
-
-    def complaint(self) -> str:
-        """Gives the one-line message of a rejected line: place, reason, remedy."""
-        first = next(finding for finding in self.verdict.findings if finding.severity == "error")
-        remedy = f" ({first.remedy})" if first.remedy else ""
-        return f"{place(self.row.path, self.row.number, first.pointer)}{first.message} [{first.code}]{remedy}"
-
-
-def mark_of(level: LevelName) -> str:
-    """Gives what the gates note in a record's lineage."""
-    return f"validate:{content_gate.VALIDATOR_NAME}@{content_gate.VALIDATOR_VERSION}/{level}"
 
 
 @dataclass(slots=True)
@@ -85,6 +48,8 @@ class Validation:
     findings: list[dict[str, Any]] = field(default_factory=list)
     whole_file: list[Finding] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    num_lines: int = 0
+    ends: LineEnds = field(default_factory=lambda: LineEnds(""))
 
     def judge(self, source: str | Path, *, notes: list[str] | None = None) -> Iterator[Judged]:
         """Yields every line with its verdict, in order; only an unreadable file as a whole raises (DataError)."""
@@ -101,6 +66,49 @@ class Validation:
         if not waits_for_the_file(self.settings.level):
             self.whole_file = content.finish().file
         self.facts = content.facts()
+
+    @property
+    def is_bulk(self) -> bool:
+        """Says whether lines may be judged in bulk: the level has no rule that the fast path does not know."""
+        return self.settings.level == "quick"
+
+    def batches(
+        self, source: str | Path, *, part: Part | None = None, notes: list[str] | None = None
+    ) -> Iterator[Batch]:
+        """Yields all lines in batches, in order, for a level that is judged in bulk (`is_bulk`).
+
+        Args:
+            source: a path, or "-".
+            part: a range of bytes of a plain file; line numbers then count from its beginning.
+            notes: gets remarks about the whole file; None drops them.
+        """
+        schema, content = SchemaGate(self.spec), ContentGate(settings=self.settings)
+        self.ends = LineEnds(STDIN_NAME if str(source) == "-" else str(source))
+        bulk = Bulk(self.spec, self.settings.profile, lambda row: self._judge(row, schema, content))
+        for batch in bulk.batches(source, part=part, ends=self.ends):
+            self.num_records += batch.num_sure
+            for judged in batch.judged:
+                self.num_records += 1
+                self._count(judged)
+            yield batch
+        for path in bulk.paths.values():
+            path.tally(self.tally)
+        self.num_lines = bulk.num_lines
+        if part is None:
+            self.ends.tell(notes)
+
+    def absorb(self, other: Validation, lines_before: int) -> None:
+        """Takes in the counts of a run over the next range of the same file."""
+        self.num_records += other.num_records
+        self.num_lines += other.num_lines
+        self.warnings += other.warnings
+        for mine, theirs in zip(self.tally.counters(), other.tally.counters(), strict=True):
+            mine.update(theirs)
+        room = MAX_REPORTED - len(self.findings)
+        self.findings += [{**item, "line": item["line"] + lines_before} for item in other.findings[:room]]
+        self.ends.num_rows += other.ends.num_rows
+        self.ends.num_blank += other.ends.num_blank
+        self.ends.num_crlf += other.ends.num_crlf
 
     def _late(
         self,

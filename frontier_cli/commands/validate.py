@@ -26,9 +26,14 @@ def command(
         list[str] | None,
         typer.Option("--against", metavar="FILE", help="deep: evaluation data that must not be in here; repeatable"),
     ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, metavar="N", help="quick: processes, by ranges of IN")
+    ] = 1,
     output: options.OutputPath = "-",
     rejects: options.Rejects = "",
     max_rejects: options.MaxRejects = "0",
+    sarif: Annotated[str, typer.Option("--sarif", metavar="FILE", help="the report as SARIF 2.1.0")] = "",
+    html: Annotated[str, typer.Option("--html", metavar="FILE", help="the report as a page with charts")] = "",
     json: options.Json = False,
 ) -> int:
     """Hold records against the schema gate (deny by default), then the content gate.
@@ -40,7 +45,7 @@ def command(
     from frontier_core.jsonl import dumps
     from frontier_core.profiles import profile_named
     from frontier_ops.stage_files import Target
-    from frontier_ops.stage_validate import validate
+    from frontier_ops.stage_validate import validate, write_reports
     from validators.base import GateSettings
     from validators.content_gate import level_named
 
@@ -55,11 +60,13 @@ def command(
         console.input_source(file or source),
         None if reports_only else target,
         settings=settings,
-        reuse=not json,
+        reuse=not (json or sarif or html),
         spec=spec,
+        workers=workers,
         on_reject=Complaints(),
         on_note=console.note,
     )
+    write_reports(result.report, sarif=sarif, html=html)
     if json:
         console.emit(dumps(result.report).decode())
     kept_in = "" if reports_only else str(target.rejects_path or "")
