@@ -28,6 +28,10 @@ SHIPPED = re.compile(
 HEADER_LIMIT_BYTES = 100_000_000
 """Longest safetensors header that is read. Source: the safetensors format's own limit."""
 
+ADAPTER_CONFIG = "adapter_config.json"
+BASE_FOLDER = "base"
+_ADAPTER = re.compile(r"adapter_config\.json|adapter_model\.safetensors")
+_TOKENIZER_PART = re.compile(r"tokenizer|special_tokens|added_tokens|vocab|merges|spiece|chat_template|.+\.tiktoken")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
 
 
@@ -50,20 +54,34 @@ class CheckpointFiles:
     folder: Path
     files: dict[str, FileEntry]
     left_out: tuple[str, ...]
+    base: Path | None = None
+    """The folder an adapter's base model is in; its files stand under `base/` in the release."""
+
+    def path_of(self, name: str) -> Path:
+        """Gives where the file of that name in the release is read from."""
+        if self.base is not None and (name.startswith(f"{BASE_FOLDER}/") or not (self.folder / name).exists()):
+            return self.base / name.removeprefix(f"{BASE_FOLDER}/")
+        return self.folder / name
 
 
-def inspect_checkpoint(folder: Path) -> CheckpointFiles:
+def inspect_checkpoint(folder: Path, base: Path | None = None) -> CheckpointFiles:
     """Hashes what a release would ship and refuses a checkpoint that can't be one.
+
+    An adapter (adapter_config.json, adapter_model.safetensors) takes its base model along, under `base/`: the release
+    stands alone, and the base's blobs are shipped once however many adapters there are.
 
     Args:
         folder: a transformers directory: config.json, model*.safetensors, a tokenizer; perhaps a manifest.json of
             the form {"files": {name: {"sha256", "bytes"}}}, which must agree.
+        base: the model an adapter belongs to; None takes the one its config names.
     Raises:
         UsageError: there is no such folder, or it is no transformers directory; the hint says what is missing.
         DataError: a file is broken: torn weights, a shard missing, not the bytes its own manifest promises.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such checkpoint folder", hint="name a folder that holds config.json")
+    if (folder / ADAPTER_CONFIG).is_file() and not (folder / "config.json").is_file():
+        return _inspect_adapter(folder, base)
     names = sorted(item.name for item in folder.iterdir())
     wanted = [name for name in names if SHIPPED.fullmatch(name) and (folder / name).is_file()]
     _check_kind(folder, names)
@@ -80,11 +98,41 @@ def inspect_checkpoint(folder: Path) -> CheckpointFiles:
     return CheckpointFiles(folder=folder, files=files, left_out=tuple(name for name in names if name not in files))
 
 
+def _inspect_adapter(folder: Path, base: Path | None) -> CheckpointFiles:
+    named = read_json_object(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    if base is None:
+        base = Path(str(named or ""))
+        base = base if base.is_absolute() else next((at for at in (folder / base, base) if at.is_dir()), base)
+    if not named or not base.is_dir():
+        raise UsageError(
+            f"{folder}: is an adapter whose base model {str(named or '')!r} is not here",
+            hint="name its folder: frontier deploy ADAPTER --base DIR",
+        )
+    whole = inspect_checkpoint(base)
+    names = sorted(item.name for item in folder.iterdir())
+    wanted = [name for name in names if _ADAPTER.fullmatch(name) or (SHIPPED.fullmatch(name) and name[0] != "m")]
+    if "adapter_model.safetensors" not in wanted:
+        raise UsageError(f"{folder}: holds no adapter_model.safetensors", hint="save the adapter as safetensors")
+    check_safetensors(folder / "adapter_model.safetensors")
+    own = {
+        name: FileEntry(sha256=sha256_file(folder / name), num_bytes=(folder / name).stat().st_size) for name in wanted
+    }
+    _check_own_manifest(folder, own)
+    # A tokenizer saved with the adapter is the one it was trained with; else the base's serves.
+    has_tokenizer = any(name in _TOKENIZERS for name in own)
+    shared = {
+        name: entry for name, entry in whole.files.items() if _TOKENIZER_PART.match(name) and not has_tokenizer
+    }  # fmt: skip
+    files = {**own, **{f"{BASE_FOLDER}/{name}": entry for name, entry in whole.files.items()}}
+    for name, entry in shared.items():
+        files.setdefault(name, entry)
+    left_out = tuple(name for name in names if name not in own)
+    return CheckpointFiles(folder=folder, files=files, left_out=left_out, base=whole.folder)
+
+
 def _check_kind(folder: Path, names: list[str]) -> None:
     if "config.json" not in names:
         hint = "name a checkpoint folder, e.g. RUN_DIR/checkpoint-100"
-        if "adapter_config.json" in names:
-            hint = "an adapter alone can't be served: merge it into its base model first"
         raise UsageError(f"{folder}: holds no config.json, so it is no model", hint=hint)
     if not any(SHIPPED.fullmatch(name) and name.endswith(".safetensors") for name in names):
         raise UsageError(
@@ -148,7 +196,7 @@ def _check_own_manifest(folder: Path, files: dict[str, FileEntry]) -> None:
     if not isinstance(listed, dict):
         raise DataError("lists no files", path=str(path), pointer="/files", code="manifest")
     for name, claim in listed.items():
-        if not SHIPPED.fullmatch(name):
+        if not (SHIPPED.fullmatch(name) or (_ADAPTER.fullmatch(name) and name in files)):
             continue
         if name not in files:
             raise DataError(f"{name} is listed but missing", path=str(path), pointer="/files", code="manifest")

@@ -2,8 +2,8 @@
 
 Content goes into blobs under its own digest, a release is a folder of hard links that appears by rename with its
 manifest inside, and `current` is a symlink replaced by rename; the layout is drawn in releases.py. A process killed at
-any point leaves temp names behind, which the next one sweeps away. Targets here are local folders; other machines,
-canaries and identity probes are not covered.
+any point leaves temp names behind, which the next one sweeps away. Targets here are local folders: other machines are
+remote.py, loading and probing what was shipped is serve_fleet.py.
 """
 
 from __future__ import annotations
@@ -25,15 +25,18 @@ from frontier_core.atomic import explain_os_error, fsync_dir, sha256_file
 from frontier_core.errors import DataError, EnvironmentMissing, UsageError
 from frontier_core.jsonl import append_line
 from frontier_core.lineage import read_sidecar, sidecar_path
+from frontier_core.profiles import profile_named
 from frontier_core.records import Record
 from frontier_core.version import __version__
-from frontier_ops.checkpoint_files import CheckpointFiles, FileEntry, inspect_checkpoint
+from frontier_ops.checkpoint_files import CheckpointFiles, FileEntry, inspect_checkpoint, read_json_object
+from frontier_ops.probe_files import probe_beside
 from frontier_ops.releases import (
     AUDIT,
     CURRENT,
     MANIFEST,
     SCHEMA,
     current_id,
+    files_in,
     find_release,
     list_releases,
     read_audit,
@@ -43,6 +46,7 @@ from frontier_ops.releases import (
     require_whole,
 )
 from frontier_ops.target_lock import locked
+from trainer.checkpoints import latest_checkpoint, step_of
 
 Note = Callable[[str], None]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -62,6 +66,8 @@ class DeployResult:
     num_bytes: int
     copied_bytes: int
     """Bytes of blobs that were not on the target yet."""
+    sent_bytes: int = 0
+    """What went over the wire to another machine, protocol included."""
     left_out: tuple[str, ...]
     seconds: float
     dry_run: bool
@@ -88,6 +94,8 @@ def deploy(
     name: str = "model",
     dry_run: bool = False,
     force: bool = False,
+    shipment: Shipment | None = None,
+    extra: Record | None = None,
     on_note: Note = ignore,
 ) -> DeployResult:
     """Makes a checkpoint the target's current release. Doing it twice changes nothing and says so.
@@ -98,6 +106,8 @@ def deploy(
         name: the model's name for clients.
         dry_run: check everything, write nothing.
         force: take the lock of an owner on another machine.
+        shipment: from `prepare`, when that was called before; None prepares without a golden probe.
+        extra: further words for the audit (who let it pass, and why).
         on_note: gets remarks for people.
     Raises:
         UsageError: no such checkpoint, none that can be served, a bad name, or a target that may not be written.
@@ -106,29 +116,24 @@ def deploy(
     Side effects: writes under `target` only, and appends to its audit.
     """
     started = time.monotonic()
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} can't be a model's name", hint="letters, digits, dot, dash and underscore")
-    found = inspect_checkpoint(_chosen(checkpoint, on_note))
-    manifest = _manifest(found, name)
-    identity = str(manifest["id"])
+    shipment = shipment or prepare(checkpoint, name=name, on_note=on_note)
+    found, manifest, identity = shipment.found, shipment.manifest, shipment.release
     absent = {entry.sha256: entry.num_bytes for entry in found.files.values() if not _blob(target, entry).exists()}
-    if found.left_out:
-        on_note(f"not shipped: {', '.join(found.left_out)}")
     previous, changed = current_id(target), True
     if dry_run:
         changed = previous != identity
     else:
         with _writing(target, sum(absent.values()), force):
             for key, entry in found.files.items():
-                _ensure_blob(found.folder / key, _blob(target, entry), entry, on_note)
+                _ensure_blob(found.path_of(key), _blob(target, entry), entry, on_note)
             _ensure_release(target, manifest, found.files, on_note)
             previous = current_id(target)
-            changed = _point(target, identity, "deploy", {"source": manifest["source"]})
+            changed = _point(target, identity, "deploy", {"source": manifest["source"], **(extra or {})})
     if not changed:
-        on_note(f"{name}@{identity} is current already; nothing to do")
+        on_note(f"{shipment.name}@{identity} is current already; nothing to do")
     return DeployResult(
         release=identity,
-        name=name,
+        name=shipment.name,
         previous=previous,
         changed=changed,
         num_files=len(found.files),
@@ -138,6 +143,66 @@ def deploy(
         seconds=time.monotonic() - started,
         dry_run=dry_run,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shipment:
+    """A checkpoint that was inspected and may be shipped: its files and the manifest its release will have."""
+
+    found: CheckpointFiles
+    manifest: Record
+
+    @property
+    def release(self) -> str:
+        """The id its release will have."""
+        return str(self.manifest["id"])
+
+    @property
+    def name(self) -> str:
+        """The model's name for clients."""
+        return str(self.manifest["name"])
+
+
+def prepare(
+    checkpoint: Path,
+    *,
+    name: str = "model",
+    profile: str = "",
+    base: Path | None = None,
+    probe: Callable[[Path, str], Record] | None = None,
+    on_note: Note = ignore,
+) -> Shipment:
+    """Inspects a checkpoint and gives what would be shipped; writes nothing.
+
+    Args:
+        checkpoint: a transformers directory, an adapter, or the folder of a run.
+        name: the model's name for clients.
+        profile: the answer profile at serving; "" takes the one it was trained with.
+        base: the model an adapter belongs to; None takes the one its config names.
+        probe: (folder, profile) -> golden probe, called when none was exported with the checkpoint; None makes none.
+        on_note: gets remarks for people.
+    Raises:
+        UsageError: no such checkpoint, none that can be served, or a bad name.
+        DataError: it is torn, or not what its manifest promises.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} can't be a model's name", hint="letters, digits, dot, dash and underscore")
+    found = inspect_checkpoint(_chosen(checkpoint, on_note), base=base)
+    if found.left_out:
+        on_note(f"not shipped: {', '.join(found.left_out)}")
+    profile = profile_named(profile or _trained_profile(found.folder))
+    golden = probe_beside(found.folder)
+    if golden is None and probe is not None:
+        golden = probe(found.folder, profile)
+    return Shipment(found=found, manifest=_manifest(found, name, profile, golden))
+
+
+def _trained_profile(folder: Path) -> str:
+    """Gives the answer profile of the run a checkpoint belongs to, "plain" when nothing tells."""
+    resolved = folder.parent / "config.resolved.json"
+    if step_of(folder) < 0 or not resolved.is_file():
+        return "plain"
+    return str(read_json_object(resolved).get("config", {}).get("profile") or "plain")
 
 
 def rollback(target: Path, reference: str | None = None, *, force: bool = False) -> DeployResult:
@@ -224,8 +289,6 @@ def _chosen(checkpoint: Path, on_note: Note) -> Path:
     folder = checkpoint.resolve()
     if (folder / "config.json").exists() or not any(folder.glob("checkpoint-*")):
         return folder
-    from trainer.checkpoints import latest_checkpoint
-
     notes: list[str] = []
     newest = latest_checkpoint(folder, notes)
     for note in notes:
@@ -281,15 +344,17 @@ def _temp(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
-def _manifest(found: CheckpointFiles, name: str) -> dict[str, Any]:
+def _manifest(found: CheckpointFiles, name: str, profile: str, probe: Record | None) -> Record:
     return {
         "schema": SCHEMA,
-        "id": release_id(name, found.files),
+        "id": release_id(name, found.files, profile),
         "name": name,
+        "profile": profile,
         "files": {key: entry.to_record() for key, entry in sorted(found.files.items())},
         "source": _source(found.folder),
         "created_at": datetime.now(UTC).isoformat(timespec="microseconds"),
         "code_version": __version__,
+        "probe": probe,
     }
 
 
@@ -330,7 +395,10 @@ def _ensure_release(target: Path, manifest: dict[str, Any], files: dict[str, Fil
     temp = _temp(folder)
     os.mkdir(temp)
     for name, entry in files.items():
+        (temp / name).parent.mkdir(exist_ok=True)
         _link(_blob(target, entry), temp / name)
+    for inner in {(temp / name).parent for name in files} - {temp}:
+        fsync_dir(inner)
     _write_manifest(temp, manifest)
     os.rename(temp, folder)
     fsync_dir(folder.parent)
@@ -344,9 +412,10 @@ def _repair(
         if path.is_file() and (os.path.samefile(path, _blob(target, entry)) or sha256_file(path) == entry.sha256):
             continue
         on_note(f"{folder.name}/{name} was damaged or missing; linked again")
+        path.parent.mkdir(exist_ok=True)
         _link(_blob(target, entry), _temp(path))
         os.replace(_temp(path), path)
-    for extra in sorted(set(os.listdir(folder)) - set(files) - {MANIFEST}):
+    for extra in sorted(files_in(folder) - set(files) - {MANIFEST}):
         on_note(f"{folder.name}/{extra} does not belong to the release; removed")
         (folder / extra).unlink()
     try:
@@ -393,6 +462,23 @@ def _point(target: Path, identity: str, action: str, extra: Record) -> bool:
     fsync_dir(target)
     _audit(target, {**entry, "state": "done"})
     return True
+
+
+def point_back(target: Path, bad: str, good: str, reason: str) -> bool:
+    """Points `current` at `good` again if it still points at `bad`; says whether it did.
+
+    Raises:
+        UsageError, EnvironmentMissing: the target can't be written, or another deploy holds the lock.
+    """
+    with _writing(target, 0, force=False):
+        if current_id(target) != bad:
+            return False
+        return _point(target, good, "rollback", {"by": "serve", "reason": reason})
+
+
+def append_audit(target: Path, entry: Record) -> None:
+    """Appends a line to the target's audit; raises OSError when it can't be written."""
+    _audit(target, entry)
 
 
 def _audit(target: Path, entry: Record) -> None:

@@ -22,10 +22,13 @@ from frontier_core.jsonl import dumps
 from frontier_core.records import Record
 from frontier_core.version import __version__
 from frontier_ops.releases import Release
-from frontier_ops.serve_app import Front, RequestLog
+from frontier_ops.serve_app import Front
+from frontier_ops.serve_fleet import Fleet, Slot
 from frontier_ops.serve_link import WorkerLink
+from frontier_ops.serve_log import RequestLog
+from frontier_ops.serve_sampling import Penalties, choose
 from frontier_ops.serve_text import StopFilter, TokenText
-from frontier_ops.serve_worker import DEFAULT_MAX_TOKENS, Engine, choose, limit_threads
+from frontier_ops.serve_worker import DEFAULT_MAX_TOKENS, Engine, limit_threads
 
 # B rows still open, T tokens so far, V vocabulary
 
@@ -83,6 +86,8 @@ def answer_batch(engine: Engine, requests: list[Record]) -> list[list[Record]]:
 def _row(engine: Engine, request: Record) -> Row | Record:
     from trainer.chat_template import prompt_ids
 
+    if problem := _unsupported(request):
+        return _error("unsupported_parameter", f"a local teacher answers without {problem}")
     try:
         ids = prompt_ids(engine.tokenizer, request["messages"])
     except Exception as error:  # a template is a program of its own and may refuse with any exception
@@ -92,6 +97,19 @@ def _row(engine: Engine, request: Record) -> Row | Record:
         message = f"the prompt has {len(ids)} tokens; the model's context ends at {engine.context_tokens}"
         return _error("context_length_exceeded", message)
     return Row(engine, ids, min(request["max_tokens"] or DEFAULT_MAX_TOKENS, room), request)
+
+
+def _unsupported(request: Record) -> str:
+    """Names what a batch can't do and would change the answer; the server of `frontier serve` can."""
+    asked = {
+        "text prompts": request.get("prompt") is not None,
+        "top_k": request.get("top_k", 0),
+        "min_p": request.get("min_p", 0.0),
+        "penalties": Penalties(request, []).is_needed,
+        "logprobs": request.get("top_logprobs") is not None,
+        "return_token_ids": request.get("return_token_ids", False),
+    }
+    return ", ".join(name for name, is_asked in asked.items() if is_asked)
 
 
 def _error(code: str, message: str) -> Record:
@@ -221,7 +239,9 @@ async def _serve(engine: Engine, folder: Path, model: str, batch_size: int, said
         id=digest, name=name, path=folder, files={}, source={"folder": str(folder)},
         created_at=datetime.now(UTC).isoformat(), code_version=__version__,
     )  # fmt: skip
-    app = Front(release, link, RequestLog(None, lambda _: None)).app()
+    fleet = Fleet(folder, lambda _: link, on_note=lambda _: None)
+    fleet.active = Slot(release, link)
+    app = Front(fleet, RequestLog(None, lambda _: None)).app()
     config = uvicorn.Config(
         app, host="127.0.0.1", port=0, ws="none", lifespan="off", log_config=None, access_log=False,
         timeout_keep_alive=3600,

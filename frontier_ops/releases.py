@@ -25,6 +25,7 @@ from frontier_core.errors import DataError, UsageError
 from frontier_core.jsonl import read_rows
 from frontier_core.records import Record
 from frontier_ops.checkpoint_files import FileEntry, read_json_object
+from frontier_ops.probe_files import read_probe
 from frontier_ops.target_lock import lock_owner
 
 SCHEMA = "frontier_release_v1"
@@ -45,6 +46,15 @@ class Release:
     source: Record
     created_at: str
     code_version: str
+    profile: str = "plain"
+    """The answer profile whose logit penalties hold at serving."""
+    probe: Record | None = None
+    """The golden probe (see probe.py), None when the checkpoint was deployed without one."""
+
+    @property
+    def is_adapter(self) -> bool:
+        """True when it is a LoRA adapter with its base model inside."""
+        return "adapter_config.json" in self.files
 
     @property
     def model_id(self) -> str:
@@ -58,7 +68,12 @@ class Release:
 
     def lineage(self) -> Record:
         """Gives what is known of where it came from, for people and for /v1/models."""
-        return {"release": self.id, "source": self.source, "code_version": self.code_version, "bytes": self.num_bytes}
+        about: Record = {"release": self.id, "source": self.source, "code_version": self.code_version}
+        about["bytes"] = self.num_bytes
+        if self.is_adapter:
+            base = {key: entry.to_record() for key, entry in self.files.items() if key.startswith("base/")}
+            about["base_sha256"] = sha256(orjson.dumps(base, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        return about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +102,11 @@ class TargetStatus:
     audit: tuple[Record, ...]
 
 
-def release_id(name: str, files: Mapping[str, FileEntry]) -> str:
-    """Gives a release's id: 12 hex digits of the sha256 of its name and content, whatever made it and when."""
-    canonical = {"name": name, "files": {key: entry.to_record() for key, entry in files.items()}}
+def release_id(name: str, files: Mapping[str, FileEntry], profile: str = "plain") -> str:
+    """Gives a release's id: 12 hex digits of the sha256 of its name, content and profile, whatever made it and when."""
+    canonical: Record = {"name": name, "files": {key: entry.to_record() for key, entry in files.items()}}
+    if profile != "plain":
+        canonical["profile"] = profile
     return sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).hexdigest()[:12]
 
 
@@ -102,7 +119,12 @@ def read_release(path: Path) -> Release:
     manifest = path / MANIFEST
     if not manifest.is_file():
         raise DataError("the release has no manifest", path=str(path), code="manifest", hint="deploy it again")
-    document = read_json_object(manifest)
+    return release_from(read_json_object(manifest), path)
+
+
+def release_from(document: Record, path: Path) -> Release:
+    """Gives the release a manifest describes; `path` is its folder, here or elsewhere. Raises as `read_release`."""
+    manifest = path / MANIFEST
     try:
         files = {
             str(name): FileEntry(sha256=str(entry["sha256"]), num_bytes=int(entry["bytes"]))
@@ -116,10 +138,12 @@ def read_release(path: Path) -> Release:
             source=dict(document["source"]),
             created_at=str(document["created_at"]),
             code_version=str(document["code_version"]),
+            profile=str(document.get("profile", "plain")),
+            probe=read_probe(document["probe"]) if document.get("probe") else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"not a manifest of schema {SCHEMA}", path=str(manifest), code="manifest") from error
-    actual = release_id(release.name, files)
+    actual = release_id(release.name, files, release.profile)
     if document.get("schema") != SCHEMA or release.id != actual or path.name != actual:
         raise DataError("the manifest was changed: its id is not its content's", path=str(manifest), code="manifest")
     return release
@@ -184,7 +208,7 @@ def verify(target: Path, reference: str = CURRENT) -> Verification:
         elif sha256_file(path) != entry.sha256:
             problems.append(f"{name}: other content of the same size")
     # A file nobody listed could still be loaded (a template, a tokenizer part): it makes the release another one.
-    extra = sorted(set(os.listdir(release.path)) - set(release.files) - {MANIFEST})
+    extra = sorted(files_in(release.path) - set(release.files) - {MANIFEST})
     problems += [f"{name}: not in the manifest" for name in extra]
     return Verification(
         release=release.id,
@@ -192,6 +216,11 @@ def verify(target: Path, reference: str = CURRENT) -> Verification:
         num_bytes=release.num_bytes,
         seconds=time.monotonic() - started,
     )
+
+
+def files_in(folder: Path) -> set[str]:
+    """Gives the names of all files under a folder, `base/config.json` for one in a folder of its own."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()}
 
 
 def require_whole(target: Path, reference: str) -> Release:

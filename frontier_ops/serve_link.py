@@ -1,7 +1,7 @@
 """The front's side of the model process: starts it, queues requests, passes events on, starts it again when it dies.
 
 One request is with the worker at a time; the others wait in order, and beyond `max_waiting` they are refused at once.
-Does not know HTTP.
+The worker's turn ends when its last event has arrived, not when a slow client has read it. Does not know HTTP.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _START = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from frontier_ops.serve_worker import main
-sys.exit(main(sys.argv[2]))
+sys.exit(main(sys.argv[2], sys.argv[3]))
 """
 _ROOT = Path(__file__).resolve().parent.parent
 _LINE_LIMIT_BYTES = 1 << 24
@@ -47,6 +47,20 @@ class QueueFull(Exception):
     """More requests are waiting than may wait."""
 
 
+class Inbox:
+    """The events of one request as they arrive; `is_whole` is set with the last one, whoever has read them."""
+
+    def __init__(self) -> None:
+        self.events: asyncio.Queue[Record | None] = asyncio.Queue()
+        self.is_whole = asyncio.Event()
+
+    def put(self, event: Record | None) -> None:
+        """Takes an event; None says that the worker died."""
+        self.events.put_nowait(event)
+        if event is None or event["event"] in ("done", "error"):
+            self.is_whole.set()
+
+
 class WorkerLink:
     """A model process under supervision.
 
@@ -54,16 +68,22 @@ class WorkerLink:
         folder: the release to load; already verified.
         max_waiting: requests that may wait while another is answered.
         on_note: gets a remark when the worker dies and when it is back.
+        profile: the answer profile whose logit penalties hold.
     """
 
-    def __init__(self, folder: Path, *, max_waiting: int, on_note: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, *, max_waiting: int, on_note: Callable[[str], None], profile: str = "plain"
+    ) -> None:  # fmt: skip
         self.folder = folder
+        self.profile = profile
+        self.on_death: Callable[[str], None] = lambda _: None
+        """Called with the reason when a worker that was ready dies; the fleet decides what that means."""
         self.max_waiting = max_waiting
         self.ready: Record | None = None
         self.num_restarts = 0
         self._on_note = on_note
         self._process: Process | None = None
-        self._pending: dict[int, asyncio.Queue[Record | None]] = {}
+        self._pending: dict[int, Inbox] = {}
         self._ids = count(1)
         self._turn = asyncio.Lock()
         self._num_waiting = 0
@@ -117,24 +137,26 @@ class WorkerLink:
         if self._num_waiting > self.max_waiting:
             raise QueueFull
         self._num_waiting += 1
+        turn = _Turn(self)
         try:
-            async with self._turn:
-                async for event in self._converse(request):
-                    yield event
+            await turn.take()
+            async for event in self._converse(request, turn):
+                yield event
         finally:
-            self._num_waiting -= 1
+            turn.end()
 
-    async def _converse(self, request: Record) -> AsyncGenerator[Record, None]:
+    async def _converse(self, request: Record, turn: _Turn) -> AsyncGenerator[Record, None]:
         if self.ready is None:  # it died while this one waited
             raise self._down()
         identity = next(self._ids)
-        inbox: asyncio.Queue[Record | None] = asyncio.Queue()
+        inbox = Inbox()
         self._pending[identity] = inbox
+        ending = asyncio.create_task(turn.end_with(inbox))
         is_open = True
         try:
             self._tell({"op": "generate", "id": identity, **request})
             while is_open:
-                event = await inbox.get()
+                event = await inbox.events.get()
                 if event is None:
                     is_open = False
                     raise self._down()
@@ -143,8 +165,9 @@ class WorkerLink:
                     self._num_failures = 0
                 yield event
         finally:
+            ending.cancel()
             self._pending.pop(identity, None)
-            if is_open:
+            if is_open and not inbox.is_whole.is_set():
                 self._tell({"op": "cancel", "id": identity})
 
     def _tell(self, command: Record) -> None:
@@ -159,12 +182,13 @@ class WorkerLink:
         while True:
             failure = await self._run_once(loaded)
             for inbox in self._pending.values():
-                inbox.put_nowait(None)
+                inbox.put(None)
             if not loaded.done():
                 loaded.set_exception(failure)
                 return
             wait_s = BACKOFF_S[min(self._num_failures, len(BACKOFF_S) - 1)]
             self._num_failures += 1
+            self.on_death(failure.message)
             self._retry_at = time.monotonic() + wait_s
             self._on_note(f"{failure.message}; starting again in {wait_s:g} s")
             await asyncio.sleep(wait_s)
@@ -174,7 +198,7 @@ class WorkerLink:
         """Runs one worker until it ends and says how it ended."""
         self._stderr.clear()
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-c", _START, str(_ROOT), str(self.folder),
+            sys.executable, "-P", "-c", _START, str(_ROOT), str(self.folder), self.profile,
             stdin=PIPE, stdout=PIPE, stderr=PIPE, limit=_LINE_LIMIT_BYTES,
             # Ctrl-C reaches the whole terminal group; the worker must live to finish what is being answered.
             start_new_session=True,
@@ -196,7 +220,7 @@ class WorkerLink:
                     else:
                         loaded.set_result(event)
                 elif event["id"] in self._pending:
-                    self._pending[event["id"]].put_nowait(event)
+                    self._pending[event["id"]].put(event)
             status = await process.wait()
             await drain
         finally:
@@ -210,3 +234,31 @@ class WorkerLink:
     async def _keep_stderr(self, stream: asyncio.StreamReader) -> None:
         async for line in stream:
             self._stderr.append(line.decode(errors="replace").rstrip())
+
+
+class _Turn:
+    """One request's place in the line before the worker; given up once, by whatever happens first."""
+
+    def __init__(self, link: WorkerLink) -> None:
+        self._link = link
+        self._has_lock = False
+        self._is_over = False
+
+    async def take(self) -> None:
+        """Waits for the worker."""
+        await self._link._turn.acquire()
+        self._has_lock = True
+
+    async def end_with(self, inbox: Inbox) -> None:
+        """Ends the turn when the worker's last event has come."""
+        await inbox.is_whole.wait()
+        self.end()
+
+    def end(self) -> None:
+        """Lets the next one go."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._link._num_waiting -= 1
+        if self._has_lock:
+            self._link._turn.release()

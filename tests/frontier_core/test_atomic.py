@@ -87,3 +87,23 @@ def test_names_that_only_look_alike_are_left_alone(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / ".out.999999998.tmp").mkdir()
     assert sweep_temps(tmp_path / "out") == []
+
+
+def test_a_folder_is_replaced_in_one_exchange_or_in_two_renames_where_that_is_not_offered(tmp_path, monkeypatch):
+    for number, can_exchange in enumerate((True, False)):
+        if not can_exchange:
+            monkeypatch.setattr(atomic, "exchange", lambda *_: False)
+        for name, text in (("target", "old"), (".temp", "new")):
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / "file").write_text(f"{text}{number}")
+        atomic.commit_dir(tmp_path / ".temp", tmp_path / "target")
+        assert (tmp_path / "target" / "file").read_text() == f"new{number}"
+        assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
+def test_names_can_not_be_exchanged_where_one_is_missing_or_the_system_has_no_such_call(tmp_path, monkeypatch):
+    import ctypes
+
+    assert not atomic.exchange(tmp_path / "a", tmp_path / "b")
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    assert not atomic.exchange(tmp_path / "a", tmp_path / "b")

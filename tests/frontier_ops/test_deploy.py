@@ -199,7 +199,7 @@ def ask_for_custom_code(folder: Path) -> None:
         (drop_config, UsageError, "holds no config.json"),
         (drop_weights, UsageError, "holds no model*.safetensors"),
         (drop_tokenizer, UsageError, "holds no tokenizer"),
-        (leave_only_an_adapter, UsageError, "holds no config.json"),
+        (leave_only_an_adapter, UsageError, "is an adapter whose base model"),
         (cut_header, DataError, "cut off or no safetensors (20 bytes)"),
         (cut_to_nothing, DataError, "cut off or no safetensors (0 bytes)"),
         (cut_last_byte, DataError, "cut off: 69 bytes where the header promises 70"),

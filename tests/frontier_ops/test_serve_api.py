@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frontier_ops.serve_api import ApiError, ChatRequest, parse_request
+from frontier_ops.serve_api import ApiError, GenerationRequest, parse_request
 
 NAMES = ("model@0123456789ab", "model")
 ASK: dict[str, Any] = {"model": "model", "messages": [{"role": "user", "content": "hi"}]}
 
 
-def parse(**changes: Any) -> ChatRequest:
+def parse(**changes: Any) -> GenerationRequest:
     return parse_request(json.dumps(ASK | changes).encode(), NAMES)
 
 
@@ -24,7 +24,7 @@ def refusal(raw: bytes) -> ApiError:
 
 
 def test_defaults_are_those_of_the_openai_reference() -> None:
-    assert parse() == ChatRequest(
+    assert parse() == GenerationRequest(
         messages=[{"role": "user", "content": "hi"}],
         max_tokens=None,
         temperature=1.0,
@@ -33,6 +33,7 @@ def test_defaults_are_those_of_the_openai_reference() -> None:
         seed=None,
         stream=False,
         include_usage=False,
+        model="model",
     )
 
 
@@ -44,6 +45,33 @@ def test_every_supported_parameter_is_read() -> None:
 
     assert (asked.max_tokens, asked.temperature, asked.top_p, asked.stop) == (5, 0.0, 0.5, ("a", "b"))
     assert (asked.seed, asked.stream, asked.include_usage) == (7, True, True)
+
+
+def test_sampling_parameters_of_vllm_are_read_under_their_names() -> None:
+    asked = parse(
+        top_k=5, min_p=0.1, presence_penalty=1, frequency_penalty=-0.5, repetition_penalty=1.2, logit_bias={"7": -100},
+        logprobs=True, top_logprobs=3, return_token_ids=True,
+    )  # fmt: skip
+
+    assert (asked.top_k, asked.min_p, asked.presence_penalty, asked.frequency_penalty) == (5, 0.1, 1.0, -0.5)
+    assert (asked.repetition_penalty, asked.logit_bias, asked.top_logprobs) == (1.2, {7: -100.0}, 3)
+    assert asked.return_token_ids is True
+
+
+@pytest.mark.parametrize(
+    ("prompt", "read"), [("hi", "hi"), (["hi"], "hi"), ([1, 2], (1, 2)), ([[1, 2]], (1, 2))]
+)  # fmt: skip
+def test_a_text_completion_takes_one_prompt_as_text_or_ids(prompt: Any, read: Any) -> None:
+    asked = parse_request(json.dumps({"model": "model", "prompt": prompt, "logprobs": 2}).encode(), NAMES, "text")
+
+    assert (asked.prompt, asked.messages, asked.top_logprobs) == (read, [], 2)
+
+
+@pytest.mark.parametrize("prompt", [None, "", [], ["a", "b"], [1, "a"], [-1], [True], {}])
+def test_several_prompts_or_none_are_refused(prompt: Any) -> None:
+    with pytest.raises(ApiError) as caught:
+        parse_request(json.dumps({"model": "model", "prompt": prompt}).encode(), NAMES, "text")
+    assert (caught.value.status, caught.value.param) == (400, "prompt")
 
 
 def test_text_parts_are_joined_and_one_stop_string_is_a_list_of_one() -> None:
@@ -58,7 +86,8 @@ def test_text_parts_are_joined_and_one_stop_string_is_a_list_of_one() -> None:
 @pytest.mark.parametrize(
     "harmless",
     [
-        {"n": 1}, {"logprobs": False}, {"tools": []}, {"tool_choice": "none"}, {"response_format": {"type": "text"}},
+        {"n": 1}, {"logprobs": False}, {"top_logprobs": 0}, {"top_k": -1},
+        {"tools": []}, {"tool_choice": "none"}, {"response_format": {"type": "text"}},
         {"presence_penalty": 0}, {"frequency_penalty": 0.0}, {"logit_bias": {}}, {"user": "u"},
         {"metadata": {"a": "b"}}, {"store": False}, {"tools": None}, {"seed": None}, {"unheard_of": None},
     ],
@@ -72,13 +101,21 @@ def test_values_that_ask_for_nothing_are_taken(harmless: dict[str, Any]) -> None
     [
         ({"n": 2}, "n", "unsupported_parameter"),
         ({"n": True}, "n", "unsupported_parameter"),
-        ({"logprobs": True}, "logprobs", "unsupported_parameter"),
+        ({"logprobs": "yes"}, "logprobs", "invalid_value"),
+        ({"top_logprobs": 2}, "top_logprobs", "invalid_value"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "invalid_value"),
         ({"tools": [{"type": "function"}]}, "tools", "unsupported_parameter"),
         ({"tool_choice": "auto"}, "tool_choice", "unsupported_parameter"),
         ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
-        ({"presence_penalty": 0.5}, "presence_penalty", "unsupported_parameter"),
-        ({"logit_bias": {"1": 2}}, "logit_bias", "unsupported_parameter"),
-        ({"top_k": 5}, "top_k", "unknown_parameter"),
+        ({"presence_penalty": 2.5}, "presence_penalty", "invalid_value"),
+        ({"frequency_penalty": "0"}, "frequency_penalty", "invalid_value"),
+        ({"logit_bias": {"1": 200}}, "logit_bias", None),
+        ({"logit_bias": {"a": 2}}, "logit_bias", None),
+        ({"top_k": 1.5}, "top_k", "invalid_value"),
+        ({"min_p": 2}, "min_p", "invalid_value"),
+        ({"repetition_penalty": 0}, "repetition_penalty", "invalid_value"),
+        ({"guided_json": {}}, "guided_json", "unknown_parameter"),
+        ({"prompt": "hi"}, "prompt", "unknown_parameter"),
         ({"temperatur": 0}, "temperatur", "unknown_parameter"),
         ({"temperature": 2.1}, "temperature", "invalid_value"),
         ({"temperature": -1}, "temperature", "invalid_value"),

@@ -13,7 +13,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from frontier_core.errors import DataError  # noqa: E402
-from frontier_ops.serve_worker import Engine, choose  # noqa: E402
+from frontier_ops.serve_sampling import choose  # noqa: E402
+from frontier_ops.serve_worker import Engine  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
