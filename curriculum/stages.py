@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from curriculum.cells import CellStats, skill_and_level
-from curriculum.levels import level_status
+from curriculum.cells import CellStats, pooled, skill_and_level
+from curriculum.levels import OPENS_AT, level_status
+from curriculum.published import LEVEL_ACCURACY, LEVEL_STREAK
 from curriculum.settings import PolicySettings
 from curriculum.shares import project
 from frontier_core.allocation import PolicyLine
-
-SEED_ACCURACY, SEED_EVALUATIONS = 0.8, 3
 
 
 def ceilings(lines: Sequence[PolicyLine]) -> dict[str, int]:
@@ -97,23 +96,19 @@ def ready_levels(
     """
     tags = {line.tag for line in lines}
     found = {}
-    pooled: dict[str, CellStats] = {}
-    from curriculum.cells import pooled as pool
-
-    pooled = pool(dict(cells) for cells in rounds.values())
-    status = level_status(pooled)
+    status = level_status(pooled(dict(cells) for cells in rounds.values()))
     for skill, ceiling in ceilings(lines).items():
         tag, above = f"skill={skill},level={ceiling}", f"skill={skill},level={ceiling + 1}"
         if above not in tags:
             continue
         if rule == "interval":
             bound = status[skill].lower_bounds.get(ceiling, 0.0) if skill in status else 0.0
-            if bound >= 0.70:
+            if bound >= OPENS_AT:
                 found[skill] = (ceiling + 1, f"level {ceiling} is at {100 * bound:.0f}% or more with 90% confidence")
             continue
         last = [cells[tag].answers for _, cells in sorted(rounds.items()) if tag in cells and cells[tag].answers.trials]
-        last = last[-SEED_EVALUATIONS:]
-        if len(last) == SEED_EVALUATIONS and all(answers.rate >= SEED_ACCURACY for answers in last):
+        last = last[-LEVEL_STREAK:]
+        if len(last) == LEVEL_STREAK and all(answers.rate >= LEVEL_ACCURACY for answers in last):
             shown = ", ".join(f"{100 * answers.rate:.0f}%" for answers in last)
             found[skill] = (ceiling + 1, f"level {ceiling} stood at {shown} in the last evaluations")
     return found

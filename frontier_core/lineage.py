@@ -62,7 +62,8 @@ class Tally:
     rejects: Counter[str] = field(default_factory=Counter)
     specs: Counter[str] = field(default_factory=Counter)
     passed: Counter[str] = field(default_factory=Counter)
-    failed: dict[str, Counter[str]] = field(default_factory=dict)
+    failed: Counter[str] = field(default_factory=Counter)
+    """By generator and reason, `binary@2.0.0 wrong_answer`."""
 
     def add(self, record: Record) -> None:
         """Counts one record that passes on."""
@@ -76,7 +77,11 @@ class Tally:
     def reject(self, code: str, generator: str = UNKNOWN) -> None:
         """Counts one record that is held back, by its reason and by what made it."""
         self.rejects[code] += 1
-        self.failed.setdefault(generator, Counter())[code] += 1
+        self.failed[f"{generator} {code}"] += 1
+
+    def counters(self) -> tuple[Counter[str], ...]:
+        """Gives all counts, for adding up what parts of a file counted."""
+        return self.tags, self.marks, self.rejects, self.specs, self.passed, self.failed
 
     @property
     def num_rejected(self) -> int:
@@ -84,15 +89,28 @@ class Tally:
         return self.rejects.total()
 
     def by_generator(self) -> dict[str, Any]:
-        """Gives, for each generator, how many of its records passed and failed, and why."""
-        return {
-            name: {
-                "passed": self.passed[name],
-                "failed": self.failed.get(name, Counter()).total(),
-                "reasons": dict(self.failed.get(name, Counter()).most_common()),
-            }
-            for name in sorted(self.passed.keys() | self.failed.keys())
+        """Gives, for each generator, how many of its records passed and failed, and why.
+
+        Where accepted records were counted by tag alone, their marks of lineage say what made them.
+        """
+        passed = Counter(self.passed)
+        left = self.tags.total() - passed.total()
+        for mark, count in sorted(self.marks.items()):
+            if left > 0 and mark.startswith("gen:"):
+                name = mark.removeprefix("gen:")
+                more = min(left, count - passed[name])
+                passed[name] += more
+                left -= more
+        passed[UNKNOWN] += left
+        found: dict[str, Any] = {
+            name: {"passed": count, "failed": 0, "reasons": {}} for name, count in passed.items() if count > 0
         }
+        for key, count in self.failed.most_common():
+            name, _, code = key.rpartition(" ")
+            entry = found.setdefault(name, {"passed": 0, "failed": 0, "reasons": {}})
+            entry["failed"] += count
+            entry["reasons"][code] = count
+        return dict(sorted(found.items()))
 
 
 def generator_of(metadata: Record) -> str:

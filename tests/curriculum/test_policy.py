@@ -118,6 +118,7 @@ def test_the_target_is_the_published_formula_worked_by_hand() -> None:
     h1, h2 = 1 - 36.5 / 41, 1 - 10.5 / 41
     assert low.factors["headroom"] == pytest.approx(h1)
     assert [low.factors["progress"], low.factors["gate"], low.factors["stall"]] == [1.2, 1.0, 1.0]
+    assert [low.factors["cost"], low.factors["focus"]] == [1.0, 1.0]
     assert low.evidence["target"] == pytest.approx(0.8 * h1 / (h1 + h2) + 0.1)
     assert high.evidence["target"] == pytest.approx(0.8 * h2 / (h1 + h2) + 0.1)
     # targets .203 and .797: level 2 may grow to .5 * 1.6 = .8, level 1 may shrink to .5 / 1.6 = .3125 only
@@ -323,3 +324,14 @@ def test_in_a_closed_loop_noise_and_mastered_cells_sink_and_learnable_ones_gain(
     assert ratio["skill=mastered,level=1"] < 0.25  # the floor is 0.2
     assert ratio["skill=noise,level=1"] < 0.6
     assert min(ratio[f"skill=learn{i},level=1"] for i in range(6)) > 1.0
+
+
+def test_focus_and_cost_are_powers_worked_by_hand() -> None:
+    prior = {"skill=a": 1.0, "skill=b": 1.0}
+    stats = {"skill=a": cell(10, 40, 2.0, num=50, tokens=500), "skill=b": cell(30, 40, 2.0, num=50, tokens=100)}
+    chosen = replace(DEFAULTS, focus=2.0, cost_power=0.5, exploration=0.0)
+    first, second = update(prior, stats, None, settings=chosen)
+    # answers of 10 and 2 tokens, 6 on average; headroom .744 and .256, progress neutral
+    assert (first.factors["cost"], second.factors["cost"]) == pytest.approx((0.6**0.5, 3**0.5))
+    u = [(1 - 10.5 / 41) * 1.2 * 0.6**0.5, (1 - 30.5 / 41) * 1.2 * 3**0.5]
+    assert first.evidence["target"] == pytest.approx(u[0] ** 2 / (u[0] ** 2 + u[1] ** 2))

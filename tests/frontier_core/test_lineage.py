@@ -173,6 +173,17 @@ def test_a_tally_counts_by_generator():
     }
 
 
+def test_records_counted_by_tag_alone_are_told_by_their_marks():
+    tally = Tally()
+    tally.tags["skill=binary"] = 10
+    tally.marks.update({"gen:binary@2.0.0": 7, "validate:x@1": 10})
+    tally.reject("bad")
+    assert tally.by_generator() == {
+        "binary@2.0.0": {"passed": 7, "failed": 0, "reasons": {}},
+        "unknown": {"passed": 3, "failed": 1, "reasons": {"bad": 1}},
+    }
+
+
 def test_a_file_without_a_sidecar_is_a_source(tmp_path):
     write_records(tmp_path / "x.jsonl", [{"a": 1}])
     assert [link.status for link in chain(tmp_path / "x.jsonl")] == ["source"]
