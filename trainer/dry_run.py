@@ -20,7 +20,7 @@ from frontier_core.profiles import profile_named
 from trainer.chat_template import apply_profile
 from trainer.checkpoints import resolve_model
 from trainer.config import TrainerConfig
-from trainer.data import Unit
+from trainer.data import Unit, plan_batches
 from trainer.layout import FlatBatch
 from trainer.light_tokenizer import LightTokenizer
 from trainer.packing import make_passes
@@ -29,8 +29,11 @@ from trainer.recipes import recipe_for
 EXACT_RECORDS = 1000
 """Records that are all encoded; of more, this many are, evenly spread."""
 
-_STATE_BYTES = 16
-"""Bytes a trained weight takes in fp32: itself, its gradient and AdamW's two averages."""
+_RUNTIME_BYTES = 110_000_000
+"""What torch takes for itself once it computes (kernels, buffers, fragments): measured on a CPU, 104 to 114 MB."""
+
+LOOKED_AT_STEPS = 64
+"""Steps whose passes are laid out to find the largest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +103,7 @@ def plan_run(config: TrainerConfig, origins: dict[str, str] | None = None) -> di
         },
         "num_steps": num_steps,
         "tokens_per_step": round(tokens / len(units) * config.batch_size),
-        "memory_bytes": memory_estimate(shape, units, config),
+        "memory_bytes": memory_estimate(shape, units, config, num_steps),
         "notes": notes,
     }
 
@@ -142,18 +145,16 @@ def _num_weights(folder: Path) -> int:
     return total
 
 
-def memory_estimate(shape: ModelShape, units: Sequence[Unit], config: TrainerConfig) -> dict[str, int]:
-    """Gives bytes of a full fine-tuning step: `weights`, `optimizer`, `gradients`, `activations` and the `peak`.
+def memory_estimate(shape: ModelShape, units: Sequence[Unit], config: TrainerConfig, num_steps: int) -> dict[str, int]:
+    """Gives bytes of a full fine-tuning step: `weights`, `optimizer`, `gradients`, `activations`, `runtime`, `peak`.
 
-    The largest of up to 32 steps' passes counts. Activations are what the flat layout keeps for the gradient, layer by
-    layer; logits are kept once and their gradient made once.
+    The largest pass of the run's own first `LOOKED_AT_STEPS` steps counts. Activations are what the flat layout keeps
+    for the gradient, layer by layer; logits are kept once and their gradient made once.
     """
     size = config.batch_size
     largest = 0
     layout = "padded" if config.layout == "padded" else "shared"
-    order = sorted(range(len(units)), key=lambda index: -sum(len(example.ids) for example in units[index]))
-    steps = [order[:size], *(list(range(at, min(at + size, len(units)))) for at in range(0, len(units), size))][:32]
-    for step in steps[: 1 if config.max_steps == 1 else 32]:
+    for step in plan_batches(len(units), size, min(num_steps, LOOKED_AT_STEPS), seed=config.seed):
         numbered = [(index, units[index]) for index in step]
         passes = make_passes(numbered, layout=layout, max_forward_tokens=config.max_forward_tokens)
         largest = max(largest, *(_activation_bytes(shape, one) for one in passes))
@@ -164,7 +165,8 @@ def memory_estimate(shape: ModelShape, units: Sequence[Unit], config: TrainerCon
         "optimizer": 2 * weights,
         "activations": largest,
         # Activations go as gradients come, so the two are never whole at once.
-        "peak": 3 * weights + max(largest + 4 * shape.vocabulary * shape.hidden, weights),
+        "runtime": _RUNTIME_BYTES,
+        "peak": _RUNTIME_BYTES + 3 * weights + max(largest + 4 * shape.vocabulary * shape.hidden, weights),
     }
 
 
