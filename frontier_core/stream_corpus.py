@@ -215,7 +215,7 @@ def build_corpus(parts: Sequence[Part], selection: Selection, owners: Mapping[st
     names, pieces = _cut(ordered, selection, owners or {})
     limits = {spec.name: spec.epochs for spec in selection.domains}
     for name in names:
-        rows = _joined(pieces.get(name, []), corpus)
+        rows = _joined(pieces.pop(name, []), corpus)
         if len(rows) == 0:
             corpus.empty.append(name)
             continue
@@ -310,6 +310,7 @@ def _groups(part: Part, keys: Sequence[str], is_free: NDArray[Any] | None) -> li
     rows = np.arange(columns.num) if is_free is None else np.flatnonzero(is_free)
     order = rows[np.argsort(codes[rows], kind="stable")]
     distinct, firsts = np.unique(codes[order], return_index=True)
+    order = order.astype(np.uint32 if columns.num < 1 << 32 else np.uint64)  # kept for as long as the stream is opened
     for code, start, stop in zip(distinct.tolist(), firsts.tolist(), [*firsts[1:].tolist(), order.size], strict=False):
         labels = []
         for key, values in reversed(tables):
@@ -333,9 +334,11 @@ def _joined(pieces: Sequence[Piece], corpus: Corpus) -> range | NDArray[Any]:
         numbers = [number for number, _ in pieces]
         if numbers and numbers == list(range(numbers[0], numbers[-1] + 1)):
             return range(bases[numbers[0]], bases[numbers[-1] + 1])
-    kind = np.uint32 if bases[-1] < 1 << 32 else np.uint64
+    kind: Any = np.uint32 if bases[-1] < 1 << 32 else np.uint64
     arrays = [
-        np.arange(bases[number], bases[number + 1], dtype=kind) if rows is None else (rows + bases[number]).astype(kind)
+        np.arange(bases[number], bases[number + 1], dtype=kind)
+        if rows is None
+        else rows.astype(kind) + kind(bases[number])
         for number, rows in pieces
     ]
     return np.concatenate(arrays) if arrays else range(0)

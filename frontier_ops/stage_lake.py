@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from frontier_core.atomic import AtomicFile
-from frontier_core.errors import ConfigError
 from frontier_core.index_where import Where
 from frontier_core.jsonl import Output, Row, loads
 from frontier_core.lake import SHARDS, Lake, query
@@ -81,13 +80,11 @@ def export_parquet(lake: Lake, where: Where, target: Path, *, on_progress: Calla
     JSON. Constant memory: 16,384 records at a time.
 
     Raises:
-        ConfigError: pyarrow is not installed.
+        ModuleNotFoundError: pyarrow (the extra `parquet`) is not installed.
     """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ModuleNotFoundError as error:
-        raise ConfigError("Parquet needs pyarrow", hint="pip install 'frontier-data-engine[parquet]'") from error
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     kinds = _kinds(lake)
     types = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "json": pa.string()}
     schema = pa.schema([pa.field(key, types[kind]) for key, kind in kinds.items()] + [pa.field("record", pa.string())])
@@ -134,10 +131,10 @@ def _kinds(lake: Lake) -> dict[str, str]:
         for key, column in columns.columns.items():
             found.setdefault(key, set()).update(_kind(value) for value in column.values if value is not None)
     kinds = {}
-    for key in sorted(found):
+    for key in sorted(found.keys() - {"record"}):  # a key of that name stays in the record alone
         names = found[key]
         only = next(iter(names)) if len(names) == 1 else "float" if names == {"int", "float"} else "json"
-        kinds["record_" if key == "record" else key] = only
+        kinds[key] = only
     return kinds
 
 

@@ -70,6 +70,13 @@ def resolve_config(
     return resolved, origins | dict.fromkeys(given, "command line")
 
 
+def plan(config: TrainerConfig, origins: dict[str, str]) -> dict[str, Any]:
+    """Gives what the run would do, without loading a training library: see `trainer.dry_run.plan_run`."""
+    from trainer.dry_run import plan_run
+
+    return plan_run(config, origins)
+
+
 def train(
     config: TrainerConfig, *, origins: dict[str, str] | None = None, on_status: StatusWriter | None = None
 ) -> TrainingResult:

@@ -22,6 +22,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "device": ("auto", "cpu"),
     "too_long": ("drop", "refuse"),
     "on_change": ("refuse", "restart"),
+    "profile_mode": ("fixed", "random", "random_stop"),
     "layout": ("auto", "flat", "padded"),
     "surprise_metric": ("none", "entropy", "confidence", "perplexity", "margin"),
 }
@@ -41,7 +42,16 @@ _AT_LEAST = {
     "weight_decay": 0.0,
     "surprise_min_weight": 0.0,
 }
-_NOT_DECISIVE = ("output_dir", "keep_last", "num_threads", "on_change", "model_dir", "train_files")
+_NOT_DECISIVE = (
+    "output_dir",
+    "keep_last",
+    "num_threads",
+    "on_change",
+    "model_dir",
+    "train_files",
+    "policy",
+    "report_to",
+)
 """Keys that may change between a run and its resumption: the model's and the data's bytes are compared instead."""
 
 
@@ -89,6 +99,16 @@ class TrainerConfig:
     layout: str = "auto"
     """How examples lie in a pass: flat without padding, or padded; auto is flat wherever the model's own padded path
     agrees with it."""
+    profile_mode: str = "fixed"
+    """How emoji_think is put on: four thinking faces always, or drawn per record, with or without a stop signal."""
+    system_prompt: str = ""
+    """What every chat begins with instead of its own system turn; "" leaves it."""
+    report_to: str = ""
+    """Trackers that transformers knows (tensorboard, wandb, mlflow; with commas), which also get each tag's loss."""
+    stream: str = ""
+    """A stream profile (name or file) that draws the steps from train_files; "" is pass after pass over the data."""
+    policy: str = ""
+    """A policy file (of: frontier reweight) whose weights the stream follows while the run goes on."""
     method: str = "sft"
     surprise_metric: str = "none"
     """The fortune teller: what each token's weight in the loss is made from."""

@@ -27,6 +27,7 @@ from trainer.chat_template import apply_profile
 from trainer.checkpoints import drop_run, drop_temp, newest_committed, resolve_model, run_lock, step_of
 from trainer.config import TrainerConfig, TrainingResult
 from trainer.data import TrainingData, Unit
+from trainer.draws import WEIGHT_LOG
 from trainer.recipes import Recipe, recipe_for
 from trainer.runtime import StopRequest, quiet, seeded
 
@@ -127,6 +128,7 @@ class TrainerEngine:
             run.recipe,
             config=run.config,
             num_steps=run.num_steps,
+            first_step=resumed_from,
             sink=sink,
             monitors=monitors,
             notes=run.notes,
@@ -176,6 +178,7 @@ def _begin(run: _Run, origins: dict[str, Any]) -> TrainingResult | None:
             )
         run.notes.append(f"{run.run_dir}: an earlier run of another config, model or data was removed")
         drop_run(run.run_dir)
+        (run.run_dir / WEIGHT_LOG).unlink(missing_ok=True)
     elif old is None and (newest_committed(run.run_dir) or (run.run_dir / EVENTS).exists()):
         raise ConfigError(f"{run.run_dir}: holds a run without its {RESOLVED}", hint="choose another -o")
     run.checkpoint = newest_committed(run.run_dir, run.notes)
@@ -257,7 +260,7 @@ def _result(
         "num_dropped_too_long": run.num_dropped,
         "num_parameters": sum(weight.numel() for weight in trainer.model.parameters()),
         "num_supervised_tokens": trainer.tokens_done,
-        "tokens_per_s": round(trainer.tokens_done / max(runtime, 1e-9), 1),
+        "tokens_per_s": round((trainer.tokens_done - trainer.tokens_before) / max(runtime, 1e-9), 1),
         "layout": trainer.flat.way,
         "effort": round(trainer.strain.effort, 6),
         "is_template_replaced": run.is_template_replaced,

@@ -33,6 +33,9 @@ THRESHOLD = 0.8
 MIN_WORDS = 12
 MIN_WHOLE_WORDS = 6
 MIN_ANSWER_WORDS = 40
+MAX_HITS = 1000
+"""Training records an n-gram is noted in; what is met more often is counted only. LIMIT: a problem that stands in more
+records than this, each time within other words, is found in the first thousand."""
 MANY_ITEMS = 10
 """An n-gram of more held-out problems than this is boilerplate, and so is one of more training records than this that
 share it at three times the rate of the problem's rarest n-grams."""
@@ -134,6 +137,8 @@ class Held:
         pairs = distinct(gram_of * max(1, len(items)) + owner)
         is_common = np.bincount(pairs // max(1, len(items)), minlength=len(self._grams)) > MANY_ITEMS
         self._is_common = is_common[gram_of]  # per gram place
+        self._gram_of = gram_of
+        self._num_seen = np.zeros(len(self._grams), np.int64)  # training records an n-gram was met in
         by_gram = np.argsort(gram_of, kind="stable")
         self._places = by_gram[~self._is_common[by_gram]]
         counts = np.bincount(gram_of[self._places], minlength=len(self._grams))
@@ -171,6 +176,9 @@ class Held:
         records = np.searchsorted(first_of, maybe, side="right") - 1 + self._num
         pairs = distinct(records * len(self._grams) + at)  # each n-gram once a record
         records, at = pairs // len(self._grams), pairs % len(self._grams)
+        rare = self._num_seen[at] < MAX_HITS
+        self._num_seen += np.bincount(at, minlength=len(self._grams))
+        records, at = records[rare], at[rare]
         counts = self._postings[at + 1] - self._postings[at]
         ends = np.cumsum(counts)
         within = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - counts, counts)
@@ -191,7 +199,7 @@ class Held:
             return
         records = np.concatenate([records for records, _ in self._hits])
         places = np.concatenate([places for _, places in self._hits]).astype(np.int64)
-        seen = np.bincount(places, minlength=len(self._owner))
+        seen = self._num_seen[self._gram_of]
         boilerplate = self._is_common | self._shared_by_far_more(seen)
         items = self._owner[places]
         order = np.lexsort((places, items, records))

@@ -47,7 +47,7 @@ def command(
         overrides=overrides,
     )
     if dry_run:
-        console.emit(dumps(resolved.to_mapping()).decode())
+        console.emit(dumps(training.plan(resolved, origins)).decode())
         return 0
     with console.Progress("train") as progress:
 

@@ -104,6 +104,22 @@ def test_a_template_is_no_contamination_but_the_same_problem_is(num_held: int) -
     assert [(found.number, found.item.line) for found in compare(held, train)] == [(7, 2)]
 
 
+def test_a_template_of_thousands_of_records_costs_no_memory_and_hides_no_copy() -> None:
+    index = HeldOut()
+    for line in range(5):
+        index.add(chat(TEMPLATE.format(" ".join(str(line * 7 + step) for step in range(6)))), "eval.jsonl", line + 1)
+    held = index.build()
+    for start in range(0, 3000, 500):
+        texts = [
+            TEMPLATE.format(" ".join(str(number * step + 100) for step in range(6)))
+            for number in range(start, start + 500)
+        ]
+        texts[499] = texts[499] if start < 2500 else "Please! " + TEMPLATE.format("7 8 9 10 11 12")
+        held.see(texts, texts)
+    assert [(found.number, found.item.line) for found in held.overlaps()] == [(2999, 2)]
+    assert sum(len(places) for _, places in held._hits) < 2 * 1000 * 5 * 30
+
+
 def test_a_problem_copied_into_many_records_is_found_in_all() -> None:
     train = [chat(f"Number {number}: {QUESTION} And then?") for number in range(40)]
     assert [found.number for found in compare([chat(QUESTION)], train)] == list(range(40))

@@ -143,7 +143,7 @@ def test_the_filter_finds_what_the_collection_finds() -> None:
     assert flagged == set(found.twins())
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.sets(st.integers(0, 50)), st.sets(st.integers(0, 50), min_size=1))
 def test_jaccard_is_intersection_over_union(left: set[int], right: set[int]) -> None:
     arrays = [np.array(sorted(side), np.uint32) for side in (left, right)]

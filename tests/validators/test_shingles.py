@@ -46,7 +46,7 @@ def test_a_text_has_the_n_grams_inside_it_and_a_short_one_is_one() -> None:
 TEXTS = st.lists(st.text(st.sampled_from("ab .É北🤔\n+\0"), max_size=12), min_size=1, max_size=8)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(TEXTS)
 def test_texts_do_not_touch_each_other(texts: list[str]) -> None:
     together = hash_words(texts)
