@@ -138,6 +138,7 @@ bench: $(READY)
 	$(VENV)/bin/python benchmarks/sandbox.py --quick
 	$(VENV)/bin/python benchmarks/deep.py --quick
 	$(VENV)/bin/python benchmarks/mixing --quick
+	$(VENV)/bin/python benchmarks/telemetry.py --quick
 	$(VENV)/bin/python benchmarks/stream.py --quick
 	$(VENV)/bin/python benchmarks/lake.py --quick
 
