@@ -334,9 +334,8 @@ def reject(
     if spoil in _ON_TARGET:
         elsewhere = home / "elsewhere"
         shutil.rmtree(elsewhere, ignore_errors=True)
-        release = put(models[0], elsewhere)
-        if release == before:
-            release = put(models[1], elsewhere)
+        # One that is loaded would serve from memory, whatever happened to its files since.
+        release = put(next(model for model in models if put_id(model) not in _loaded(server)), elsewhere)
         folder = target / "releases" / release
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(elsewhere / "releases" / release, folder)
