@@ -24,6 +24,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "on_change": ("refuse", "restart"),
     "method": ("sft", "sparring", "dpo", "grpo", "distill"),
     "adapter": ("none", "lora", "dora", "qlora"),
+    "layout": ("auto", "flat", "padded"),
     "surprise_metric": ("none", "entropy", "confidence", "perplexity", "margin"),
 }
 """Settings that take one of a few words."""
@@ -118,6 +119,9 @@ class TrainerConfig:
     num_threads: int = 0
     on_change: str = "refuse"
     """What to do when the output folder holds a run of another config, model or data: refuse, or begin anew."""
+    layout: str = "auto"
+    """How examples lie in a pass: flat without padding, or padded; auto is flat wherever the model's own padded path
+    agrees with it."""
     model_name: str = ""
     method: str = "sft"
     adapter: str = "none"

@@ -47,11 +47,16 @@ class Example:
     is_supervised: list[bool]
     tag: str
     place: str
+    weight: float = 1.0
 
     @property
     def num_supervised(self) -> int:
         """Tokens the loss is taken over; the first token of a text has nothing before it and never counts."""
         return sum(self.is_supervised[1:])
+
+
+Unit = tuple[Example, ...]
+"""What is drawn together: one example, or those that mean something only side by side (chosen and rejected answer)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,8 @@ from frontier_core.version import __version__
 from trainer.chat_template import apply_profile
 from trainer.checkpoints import drop_run, drop_temp, newest_committed, resolve_model, run_lock, step_of
 from trainer.config import TrainerConfig, TrainingResult
-from trainer.data import Example, TrainingData, read_training_data, tokenize
+from trainer.data import TrainingData, Unit
+from trainer.recipes import Recipe, recipe_for
 from trainer.runtime import StopRequest, quiet, seeded
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class _Run:
     """What one call of run_job knows: the run's parts as they come to be."""
 
     config: TrainerConfig
+    recipe: Recipe
     run_dir: Path
     data: TrainingData
     model_dir: Path
@@ -85,13 +87,16 @@ class TrainerEngine:
         """
         notes: list[str] = []
         model_dir = resolve_model(config.model_dir, notes)
-        data = read_training_data(config.train_files, profile_named(config.profile))
+        recipe = recipe_for(config)
+        data = recipe.read(config)
         run_dir = Path(config.output_dir)
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise explain_os_error(error, run_dir) from error
-        run = _Run(config=config, run_dir=run_dir, data=data, model_dir=model_dir, notes=notes + data.notes)
+        run = _Run(
+            config=config, recipe=recipe, run_dir=run_dir, data=data, model_dir=model_dir, notes=notes + data.notes
+        )
         stop = StopRequest()
         with run_lock(run_dir):
             drop_temp(run_dir)
@@ -111,24 +116,27 @@ class TrainerEngine:
         from trainer.hf_trainer import Diverged, FrontierTrainer, Schedule
 
         started = time.monotonic()
-        tokenizer, examples = _prepare(run)
+        tokenizer, units = _prepare(run)
         resumed_from = step_of(run.checkpoint) if run.checkpoint else 0
         sink = EventSink(run.run_dir / EVENTS)
         schedule = Schedule(run.config, stop, self._status_writer)
         trainer = FrontierTrainer(
             _load_model(run.checkpoint or run.model_dir),
             tokenizer,
-            examples,
+            units,
+            run.recipe,
             config=run.config,
             num_steps=run.num_steps,
             sink=sink,
             monitors=monitors,
+            notes=run.notes,
         )
         schedule.trainer = trainer
         for callback in (*callbacks, schedule):
             trainer.add_callback(callback)
         error: FrontierError | None = None
         try:
+            trainer.prepare_recipe(run.checkpoint)
             trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
         except Diverged as diverged:
             error = diverged
@@ -140,7 +148,7 @@ class TrainerEngine:
         finally:
             trainer.close()
             sink.close()
-        return _result(run, trainer, error, started=started, resumed_from=resumed_from, num_examples=len(examples))
+        return _result(run, trainer, error, started=started, resumed_from=resumed_from, num_examples=len(units))
 
 
 def _begin(run: _Run, origins: dict[str, Any]) -> TrainingResult | None:
@@ -194,19 +202,17 @@ def _cut_events(path: Path, step: int) -> None:
     write_bytes(path, b"".join(line + b"\n" for line in kept))
 
 
-def _prepare(run: _Run) -> tuple[Any, list[Example]]:
-    """Gives tokenizer and examples, and counts the steps; all that can be wrong with the data is said here."""
+def _prepare(run: _Run) -> tuple[Any, list[Unit]]:
+    """Gives the tokenizer and what is drawn, and counts the steps; all that can be wrong with the data is said here."""
     config = run.config
     tokenizer = _load_tokenizer(run.model_dir)
     run.is_template_replaced = apply_profile(tokenizer, profile_named(config.profile))
-    examples, run.num_dropped = tokenize(
-        tokenizer, run.data.samples, config.max_length_tokens, too_long=config.too_long
-    )
+    units, run.num_dropped = run.recipe.units(tokenizer, run.data, config)
     if run.num_dropped:
         longest = config.max_length_tokens
         run.notes.append(f"{run.num_dropped} of {len(run.data.samples)} records dropped: over {longest} tokens")
-    run.num_steps = config.max_steps or max(1, ceil(config.num_epochs * len(examples) / config.batch_size))
-    return tokenizer, examples
+    run.num_steps = config.max_steps or max(1, ceil(config.num_epochs * len(units) / config.batch_size))
+    return tokenizer, units
 
 
 def _load_tokenizer(folder: Path) -> Any:
@@ -252,6 +258,8 @@ def _result(
         "num_parameters": sum(weight.numel() for weight in trainer.model.parameters()),
         "num_supervised_tokens": trainer.tokens_done,
         "tokens_per_s": round(trainer.tokens_done / max(runtime, 1e-9), 1),
+        "layout": trainer.flat.way,
+        "effort": round(trainer.strain.effort, 6),
         "is_template_replaced": run.is_template_replaced,
         "notes": run.notes,
     }

@@ -1,30 +1,33 @@
 """The training loop: Hugging Face's Trainer with our loss, our batches, our telemetry and whole-or-nothing checkpoints.
 
-One optimizer step is a list of forward passes (see data.split_by_length), so the Trainer's own accumulation is not
-used. One process on one device: several ranks are not covered.
+What a step's loss is comes from a recipe, how its examples lie in memory from trainer/packing.py and flat_model.py. One
+optimizer step is a list of forward passes, so the Trainer's own accumulation is not used. One process on one device:
+several ranks are not covered.
 """
-
-# B rows, T tokens, H hidden, S supervised positions of a pass, V vocabulary
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from frontier_core.errors import FrontierError
-from frontier_core.events import EventSink, Key, TelemetryLine
-from frontier_core.records import TagStats
+from frontier_core.events import EventSink, TelemetryLine
 from trainer.checkpoints import begin_checkpoint, commit_checkpoint, drop_old
 from trainer.config import TrainerConfig
-from trainer.data import Example, plan_batches, split_by_length
+from trainer.data import Unit, plan_batches
+from trainer.flat_model import FlatModel
+from trainer.losses import LossOutput
+from trainer.packing import Pass, make_passes
+from trainer.recipes import Bench, Recipe, Rows, StepTotals
 from trainer.runtime import StopRequest
+from trainer.telemetry import LOSS, Strain, Window, count_samples, peak_memory_bytes
 
 StatusWriter = Callable[[int, int, float, float], None]
 """Called after every step with (step, total steps, loss of the step, supervised tokens per second)."""
@@ -32,31 +35,9 @@ StatusWriter = Callable[[int, int, float, float], None]
 Monitor = Callable[[Sequence[TelemetryLine]], None]
 """Called with the telemetry lines of every logging window, after they are on disk."""
 
-ALL = "all"
-
 
 class Diverged(FrontierError):
     """The loss or its gradient is no longer a number; the weights of the last checkpoint are good."""
-
-
-class Window:
-    """Sums of the losses seen since the last telemetry lines, per tag and for all."""
-
-    def __init__(self, step_from: int) -> None:
-        self.step_from = step_from
-        self.stats: dict[str, TagStats] = {}
-
-    def add(self, tag: str, loss: float, num_tokens: int) -> None:
-        """Counts one example: its mean loss over `num_tokens` supervised tokens."""
-        one = TagStats(n=1, total=loss, total_sq=loss * loss, tokens=num_tokens)
-        for name in (tag, ALL):
-            self.stats[name] = self.stats.get(name, TagStats()) + one
-
-    def lines(self, run_id: str, step_to: int, round_number: int) -> list[TelemetryLine]:
-        """Gives one line per tag, sorted, `all` first."""
-        tags = sorted(self.stats, key=lambda tag: (tag != ALL, tag))
-        keys = [Key(run_id, self.step_from, step_to, tag, "loss") for tag in tags]
-        return [TelemetryLine(key=key, stats=self.stats[key.tag], round=round_number) for key in keys]
 
 
 class StepPlan(torch.utils.data.Sampler[list[int]]):  # type: ignore[misc]
@@ -72,158 +53,220 @@ class StepPlan(torch.utils.data.Sampler[list[int]]):  # type: ignore[misc]
         return len(self.batches)
 
 
-class StepCollator:
-    """Turns the examples of one step into forward passes: right-padded ids, supervised positions, targets, tags."""
+class NumberedUnits:
+    """The data set as (place, unit) pairs, so that a loss can look up what it keeps per unit."""
 
-    def __init__(self, pad_id: int, max_forward_tokens: int) -> None:
-        self.pad_id = pad_id
-        self.max_forward_tokens = max_forward_tokens
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self.units = units
 
-    def __call__(self, examples: list[Example]) -> list[dict[str, Any]]:
-        """Gives one dict per forward pass; together they hold every example once."""
-        groups = split_by_length([len(example.ids) for example in examples], self.max_forward_tokens)
-        return [self._pass([examples[index] for index in group]) for group in groups]
+    def __len__(self) -> int:
+        return len(self.units)
 
-    def _pass(self, rows: list[Example]) -> dict[str, Any]:
-        width = max(len(row.ids) for row in rows)
-        ids_BT = torch.tensor([row.ids + [self.pad_id] * (width - len(row.ids)) for row in rows])
-        positions, targets, owners = [], [], []
-        for number, row in enumerate(rows):
-            for place in range(1, len(row.ids)):
-                if row.is_supervised[place]:
-                    positions.append(number * width + place - 1)
-                    targets.append(row.ids[place])
-                    owners.append(number)
-        return {
-            "input_ids": ids_BT,
-            "position_S": torch.tensor(positions),
-            "target_S": torch.tensor(targets),
-            "owner_S": torch.tensor(owners),
-            "num_supervised": [row.num_supervised for row in rows],
-            "tags": [row.tag for row in rows],
-        }
-
-
-class SupervisedRows:
-    """Hands the model's output head only the positions that are supervised, whatever the architecture.
-
-    A pre-hook on the output embedding: everything a model does to its logits afterwards (scaling, soft caps) is
-    element by element, so the loss is the same as over all positions, at a fraction of the work.
-    """
-
-    def __init__(self, model: Any) -> None:
-        self.position_S: Any = None
-        self._handle = model.get_output_embeddings().register_forward_pre_hook(self._select)
-
-    def close(self) -> None:
-        """Takes the hook off."""
-        self._handle.remove()
-
-    def _select(self, _module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        if self.position_S is None:
-            return None
-        hidden_BTH = inputs[0]
-        return (hidden_BTH.flatten(0, -2)[self.position_S].unsqueeze(0), *inputs[1:])
+    def __getitem__(self, index: int) -> tuple[int, Unit]:
+        return index, self.units[index]
 
 
 class FrontierTrainer(Trainer):  # type: ignore[misc]
-    """HF Trainer with response-only loss per tag, exact token counts, and committed checkpoints.
+    """HF Trainer whose step is a recipe's loss over flat passes, with telemetry per tag and committed checkpoints.
 
     Args:
         model: a causal language model.
         tokenizer: saved with every checkpoint, chat template and all.
-        examples: the training examples.
+        units: what is drawn.
+        recipe: makes the loss.
         config: the run.
         num_steps: optimizer steps of the whole run.
         sink: where telemetry goes.
         monitors: called with the lines of each window.
+        notes: get remarks, such as why a layout does not apply.
     """
 
     def __init__(
         self,
         model: Any,
         tokenizer: Any,
-        examples: list[Example],
+        units: Sequence[Unit],
+        recipe: Recipe,
         *,
         config: TrainerConfig,
         num_steps: int,
         sink: EventSink,
         monitors: Sequence[Monitor] = (),
+        notes: list[str] | None = None,
     ) -> None:
-        super().__init__(model=model, args=training_arguments(config, num_steps), train_dataset=examples)
+        super().__init__(model=model, args=training_arguments(config, num_steps), train_dataset=NumberedUnits(units))
         self.remove_callback(PrinterCallback)
         self.tokenizer = tokenizer
+        self.units = units
+        self.recipe = recipe
         self.config = config
         self.sink = sink
         self.monitors = monitors
+        self.notes = notes if notes is not None else []
         self.step_loss = float("nan")
+        self.step_norm = float("nan")
+        self.step_tokens = 0
         self.tokens_done = 0
         self.is_between_steps = True
         self.window: Window | None = None
-        self._head = SupervisedRows(model)
-        pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-        self._collator = StepCollator(pad_id, config.max_forward_tokens)
-        self._plan = StepPlan(plan_batches(len(examples), config.batch_size, num_steps, seed=config.seed))
+        self.strain = Strain()
+        self.flat = FlatModel(model, config.layout)
+        self._is_settled = False
+        self._step_began = 0.0
+        self._pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        self._plan = StepPlan(plan_batches(len(units), config.batch_size, num_steps, seed=config.seed))
 
     def get_train_dataloader(self) -> Any:
-        """Gives the run's steps in order; each item is the list of forward passes of one step."""
-        return DataLoader(self.train_dataset, batch_sampler=self._plan, collate_fn=self._collator)
+        """Gives the run's steps in order; each item is the list of (place, unit) pairs of one step."""
+        return DataLoader(self.train_dataset, batch_sampler=self._plan, collate_fn=list)
 
     def floating_point_ops(self, _inputs: Any) -> int:
-        """Gives 0: a step is a list of passes, which the Trainer's estimate can't read."""
+        """Gives 0: a step is a list of units, which the Trainer's estimate can't read."""
         return 0
 
-    def training_step(self, model: Any, inputs: list[dict[str, Any]], num_items_in_batch: Any = None) -> Any:
+    def prepare_recipe(self, checkpoint: Path | None) -> None:
+        """Chooses the layout and lets the recipe make ready what its loss needs; call it once, before `train`."""
+        self._settle()
+        self.recipe.begin(
+            Bench(
+                model=self.model,
+                tokenizer=self.tokenizer,
+                units=self.units,
+                config=self.config,
+                checkpoint=checkpoint,
+                map_rows=self._map_rows,
+                notes=self.notes,
+            )
+        )
+
+    def training_step(self, model: Any, inputs: list[tuple[int, Unit]], num_items_in_batch: Any = None) -> Any:
         """Runs forward and backward over all passes of one step.
 
         Returns:
-            The step's loss, a detached scalar: over supervised tokens (`loss_mean` token) or over examples.
+            The step's loss, a detached scalar.
         Raises:
             Diverged: the loss is not a finite number; the weights are untouched by this step.
         """
         self.is_between_steps = False
+        self._step_began = time.perf_counter()
+        self._settle()
         if self.window is None:
             self.window = Window(self.state.global_step)
         model.train()
-        num_examples = sum(len(batch["tags"]) for batch in inputs)
-        num_tokens = sum(sum(batch["num_supervised"]) for batch in inputs)
-        by_token = self.config.loss_mean == "token"
+        passes = self._passes(inputs)
+        step = _totals(passes, len(inputs))
         step_loss = 0.0
-        for batch in inputs:
-            summed_B = self._losses(model, batch)
-            counts_B = torch.tensor(batch["num_supervised"], device=summed_B.device, dtype=summed_B.dtype)
-            means_B = summed_B / counts_B
-            loss = summed_B.sum() / num_tokens if by_token else means_B.sum() / num_examples
-            value = loss.item()
-            if not value - value == 0.0:
-                raise Diverged(f"the loss is {value} at step {self.state.global_step + 1}", hint=_CALM)
-            self.accelerator.backward(loss)
+        for number, (one, settled) in enumerate(zip(passes, self._settled(model, passes, step), strict=True)):
+            with self.flat.holding():
+                output = self.flat.run(one, self.recipe.loss, step, call=model, number=number, settled=settled)
+                value = output.loss.item()
+                if not isfinite(value):
+                    raise Diverged(f"the loss is {value} at step {self.state.global_step + 1}", hint=_CALM)
+                self.accelerator.backward(output.loss)
             step_loss += value
-            for tag, mean, count in zip(batch["tags"], means_B.tolist(), batch["num_supervised"], strict=True):
-                self.window.add(tag, mean, count)
+            self._count(one, output)
         self.step_loss = step_loss
-        self.tokens_done += num_tokens
+        self.step_tokens = step.num_tokens
+        self.tokens_done += step.num_tokens
         return torch.tensor(step_loss, device=self.args.device)
 
-    def _losses(self, model: Any, batch: dict[str, Any]) -> Any:
-        """Gives the summed cross-entropy of each row, shape B, in float32.
+    def _passes(self, units: Sequence[tuple[int, Unit]]) -> list[Pass]:
+        limit = self.config.max_forward_tokens
+        return make_passes(units, layout=self.flat.layout, max_forward_tokens=limit, pad_id=self._pad_id)
 
-        No attention mask is passed: padding stands on the right, where causal attention never looks from a real
-        token, and padded positions are never supervised.
-        """
-        device = self.args.device
-        self._head.position_S = batch["position_S"].to(device)
+    def _settle(self) -> None:
+        if not self._is_settled:
+            self.flat.settle_way(self.units, notes=self.notes)
+            self._is_settled = True
+
+    def _settled(self, model: Any, passes: list[Pass], step: StepTotals) -> Sequence[Any]:
+        """Gives what each pass's loss has to know of the other passes of the step, where the recipe asks for that."""
+        nothing: list[Any] = [None] * len(passes)
+        if len(passes) == 1:
+            return nothing
+        measured: list[Any] = []
+
+        def measure(rows: Rows) -> LossOutput:
+            measured.append(self.recipe.measure(rows))
+            return LossOutput(loss=None, row_loss_N=None)
+
+        with torch.no_grad():
+            for one in passes:
+                with self.flat.holding():
+                    self.flat.run(one, measure, step, call=model)
+                if measured[-1] is None:
+                    return nothing
+        return self.recipe.settle(measured)
+
+    def _map_rows(self, model: Any, function: Callable[[Rows], Any]) -> list[tuple[tuple[int, ...], Any]]:
+        """Runs all units through a model without gradient; see `trainer.recipes.MapRows`."""
+        is_own = model is self.model
+        flat = self.flat if is_own else FlatModel(model, "auto" if self.flat.layout != "padded" else "padded")
+        was_training = model.training
+        model.eval()
+        found: list[tuple[tuple[int, ...], Any]] = []
         try:
-            logits_1SV = model(input_ids=batch["input_ids"].to(device), use_cache=False).logits
+            if not is_own:
+                flat.settle_way(self.units, notes=self.notes)
+            numbered = list(enumerate(self.units))
+            size = self.config.batch_size
+            for start in range(0, len(numbered), size):
+                units = numbered[start : start + size]
+                limit = self.config.max_forward_tokens
+                passes = make_passes(units, layout=flat.layout, max_forward_tokens=limit, pad_id=self._pad_id)
+                step = _totals(passes, len(units))
+                for one in passes:
+                    kept: list[Any] = []
+
+                    def keep(rows: Rows, kept: list[Any] = kept) -> LossOutput:
+                        kept.append(function(rows))
+                        return LossOutput(loss=None, row_loss_N=None)
+
+                    with torch.no_grad(), flat.holding():
+                        flat.run(one, keep, step)
+                    found.append((one.index_U, kept[0]))
         finally:
-            self._head.position_S = None
-        losses_S = functional.cross_entropy(logits_1SV[0].float(), batch["target_S"].to(device), reduction="none")
-        summed_B = torch.zeros(len(batch["tags"]), device=device)
-        return summed_B.index_add(0, batch["owner_S"].to(device), losses_S)
+            model.train(was_training)
+            if not is_own:
+                flat.close()
+        return found
+
+    def _count(self, one: Pass, output: LossOutput) -> None:
+        """Puts what a pass told about its samples into the window."""
+        assert self.window is not None
+        counts, tags = one.count_S.tolist(), [example.tag for example in one.examples]
+        if LOSS not in output.metrics:
+            sample_N = torch.from_numpy(one.sample_N).to(output.row_loss_N.device)
+            count_samples(self.window, output.row_loss_N, sample_N, counts, tags)
+        for metric, values in (*output.metrics.items(), *output.rates.items()):
+            size = len(tags) // len(values)
+            for index, value in enumerate(values.tolist()):
+                if metric in output.rates:
+                    self.window.add_rate(tags[index * size], bool(value), metric)
+                else:
+                    tokens = sum(counts[index * size : (index + 1) * size])
+                    self.window.add(tags[index * size], value, tokens, metric)
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        """Clips, keeps the norm for telemetry, and stops before a gradient that is no number reaches the weights."""
+        norm = super()._clip_grad_norm(model)
+        self.step_norm = float(norm)
+        if not isfinite(self.step_norm):
+            message = f"the gradient's norm is {self.step_norm} at step {self.state.global_step + 1}"
+            raise Diverged(message, hint=_CALM)
+        return norm
+
+    def count_step(self) -> None:
+        """Puts what the step as a whole cost into the window; call it when the optimizer has stepped."""
+        assert self.window is not None
+        self.window.add_run("grad_norm", self.step_norm)
+        self.window.add_run("step_s", time.perf_counter() - self._step_began, self.step_tokens)
+        self.window.add_run("strain", self.strain.add(self.step_loss))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Writes the window's telemetry lines, then keeps the Trainer's own log history."""
         if self.window is not None:
+            self.window.add_run("memory_bytes", peak_memory_bytes())
             lines = self.window.lines(self.config.run_id, self.state.global_step, self.config.round)
             self.sink.write(lines)
             self.window = None
@@ -250,8 +293,8 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
         self._save_checkpoint(self.model_wrapped, None)
 
     def close(self) -> None:
-        """Takes our hook off the model."""
-        self._head.close()
+        """Gives the model back as it was."""
+        self.flat.close()
 
 
 _CALM = "lower learning_rate or max_grad_norm; the last checkpoint is good"
@@ -271,17 +314,11 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
         """Starts the clock of the speed shown."""
         self._started = time.monotonic()
 
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Raises Diverged before a gradient that is no number reaches the weights."""
-        gradients = [weight.grad for weight in kwargs["model"].parameters() if weight.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients).item()
-        if not norm - norm == 0.0:
-            raise Diverged(f"the gradient's norm is {norm} at step {state.global_step + 1}", hint=_CALM)
-
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         """Sets what is due."""
         assert self.trainer is not None
         self.trainer.is_between_steps = True
+        self.trainer.count_step()
         step, config = state.global_step, self.config
         if self.status_writer is not None:
             elapsed = max(time.monotonic() - self._started, 1e-9)
@@ -299,6 +336,11 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
         """Undoes what the Trainer asks for at the end of a pass: the last step has seen to it."""
         control.should_save = control.should_log = False
         return control
+
+
+def _totals(passes: Sequence[Pass], num_units: int) -> StepTotals:
+    num_tokens, num_samples = sum(one.num_supervised for one in passes), sum(len(one.examples) for one in passes)
+    return StepTotals(num_tokens=num_tokens, num_samples=num_samples, num_units=num_units)
 
 
 def training_arguments(config: TrainerConfig, num_steps: int) -> Any:

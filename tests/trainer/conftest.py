@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,15 @@ def sums(num: int, seed: int = 0) -> list[Record]:
         else:
             records.append(chat(f"Say {a} times the word tree, please.", "tree " * (a - 1) + "tree", "say", 2))
     return records
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Small products on several threads cost more than they save, most of all when tests run side by side."""
+    if find_spec("torch"):
+        import torch
+
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
