@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from frontier_core.lineage import mark
 from frontier_core.profiles import ProfileName
@@ -63,7 +64,7 @@ def spar(
     problems = list(synth.generate(bout.requests, seed=bout.seed, split="train"))
     codes: Counter[str] = Counter()
     now = session_time()
-    about = {
+    about: dict[str, Any] = {
         "seed": bout.seed,
         "producer": f"{GENERATOR_ID}@{GENERATOR_VERSION}",
         "params": {"model": bout.model.place, "run_id": bout.model.run_id, "step": bout.model.step, "form": bout.form},

@@ -218,14 +218,9 @@ def _check_method(config: TrainerConfig) -> None:
     """Refuses settings that contradict each other; each message names both."""
     if config.surprise_metric != "none" and config.surprise_max_weight <= config.surprise_min_weight:
         raise ConfigError("surprise_max_weight: must be above surprise_min_weight")
-    if config.surprise_metric != "none" and config.method in ("dpo", "grpo"):
-        hint = "it weights the tokens of a cross-entropy: method sft, sparring or distill"
-        raise ConfigError(f"surprise_metric: method {config.method} has no loss per token to weight", hint=hint)
-    if config.method == "distill" and not config.teacher_dir:
-        hint = (
-            "a model folder or run; answers of a remote teacher are ordinary records: frontier synth teach, method sft"
-        )
-        raise ConfigError("teacher_dir: method distill needs a teacher", hint=hint)
+    if config.surprise_metric != "none" and config.method == "grpo":
+        hint = "it weighs tokens of given answers: method sft, sparring, dpo or distill"
+        raise ConfigError("surprise_metric: method grpo weighs answers by their reward", hint=hint)
     if config.teacher_dir and config.method != "distill":
         raise ConfigError(f"teacher_dir: method {config.method} has no teacher", hint="set method to distill")
     if config.method == "grpo" and config.batch_size % config.num_generations:

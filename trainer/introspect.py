@@ -177,8 +177,15 @@ class _Change(NamedTuple):
 
     def __add__(self, other: object) -> _Change:
         assert isinstance(other, _Change)
-        sums = [mine + theirs for mine, theirs in zip(self[:-1], other[:-1], strict=True)]
-        return _Change(*sums, max(self.max_abs, other.max_abs))  # type: ignore[arg-type]
+        return _Change(
+            self.n + other.n,
+            self.moved + other.moved,
+            self.change_sq + other.change_sq,
+            self.before_sq + other.before_sq,
+            self.after_sq + other.after_sq,
+            self.dot + other.dot,
+            max(self.max_abs, other.max_abs),
+        )
 
     def to_record(self) -> Record:
         norms = sqrt(self.before_sq * self.after_sq)

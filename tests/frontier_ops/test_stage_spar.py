@@ -14,7 +14,7 @@ from frontier_ops.stage_files import Target
 from frontier_ops.stage_spar import Bout, session_checkpoint, session_time, spar
 from generators.synth import Request
 from generators.teachers.wire import parse_teacher
-from validators.schema_gate import check
+from validators.schema_gate import SchemaGate
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "fakes"))
 from llm_server import Server, serving
@@ -63,7 +63,7 @@ def test_the_confirmed_pair_is_of_another_problem_and_never_the_same_twice(bout)
 def test_records_say_whose_mistake_they_are_and_pass_the_gate(bout):
     _, records = bout()
     for record in records:
-        assert check(record).ok
+        assert SchemaGate().check(record)[1] == ()
         metadata = record["metadata"]
         assert (metadata["skill"], metadata["level"], metadata["priority"]) == ("binary", 1, "high")
         assert (metadata["generator_id"], metadata["generator_version"]) == ("sparring", "1.0.0")
@@ -76,7 +76,7 @@ def test_a_mistake_makes_a_preference_pair_too(bout):
     _, records = bout("preference")
     assert len(records) == 3
     for record in records:
-        assert check(record).ok
+        assert SchemaGate().check(record)[1] == ()
         assert record["rejected"] == [{"role": "assistant", "content": "10"}]
         assert record["chosen"][0]["content"] not in ("", "10")
 

@@ -250,7 +250,9 @@ def test_loss_that_is_no_number_stops_the_run_and_keeps_good_weights(config: Any
     assert not result.success
     assert result.summary["status"] == "diverged"
     assert result.error_message is not None
-    assert "at step 2; lower learning_rate" in result.error_message
+    assert "is nan at step 2, learning rate 1e+30, gradient norms before " in result.error_message
+    assert result.error_message.endswith("; lower learning_rate or max_grad_norm; the last checkpoint is good")
+    assert (result.summary["diagnosis"]["what"], result.summary["diagnosis"]["step"]) == ("grad_norm", 2)
     stored = orjson.loads((Path(made.output_dir) / "result.json").read_bytes())
     assert stored["success"] is False
 

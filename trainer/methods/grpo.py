@@ -4,7 +4,7 @@ Rollouts and the loss are TRL's GRPOTrainer, imported when a run of this method 
 (trainer/preflight.py): it changes by the week. Everything else is ours: prompts and template as at serving time,
 rewards by trainer/rewards.py, committed checkpoints, telemetry per tag. The reference model of `kl_beta` above 0 is
 read from the run's base model, which is why that must be a folder.
-Source: Shao et al. 2024 (DeepSeekMath), section 4.1; no scaling by the group's spread (Liu et al. 2025).
+Source: Shao et al. 2024 (DeepSeekMath), section 4.1.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from frontier_core.records import TagStats
 from trainer.adapters import save_model
 from trainer.checkpoints import begin_checkpoint, commit_checkpoint, drop_old
 from trainer.config import TrainerConfig
-from trainer.hf_trainer import ALL, training_arguments
+from trainer.hf_trainer import training_arguments
+from trainer.locks import write_locks
 from trainer.methods.problems import Problem
 from trainer.rewards import Judge
+from trainer.telemetry import ALL
 
 try:
     from trl import GRPOConfig, GRPOTrainer
@@ -103,6 +105,7 @@ class RolloutTrainer(GRPOTrainer):  # type: ignore[misc]
         self.tokens_done = 0
         self.is_between_steps = True
         self.window: RewardWindow | None = None
+        self.last_reward = float("nan")
         self._judge = judge
         rows = {"prompt": [problem.prompt for problem in problems], "problem": list(range(len(problems)))}
         super().__init__(
@@ -124,7 +127,9 @@ class RolloutTrainer(GRPOTrainer):  # type: ignore[misc]
         for one, reward, ids in zip(asked, rewards, completion_ids, strict=True):
             self.window.add(one.tag, reward.value, len(ids), reward.code)
             self.tokens_done += len(ids)
-        return [reward.value for reward in rewards]
+        values = [reward.value for reward in rewards]
+        self.last_reward = sum(values) / len(values)
+        return values
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Rolls out, judges, and goes one step; the step's loss is kept for the status line."""
@@ -148,12 +153,20 @@ class RolloutTrainer(GRPOTrainer):  # type: ignore[misc]
         run_dir, step = Path(self.args.output_dir), self.state.global_step
         temp = begin_checkpoint(run_dir, step)
         save_model(self.accelerator.unwrap_model(model), temp)
+        write_locks(temp, self.config.locked)
         self.tokenizer.save_pretrained(temp)
         self._save_optimizer_and_scheduler(str(temp))
         self._save_rng_state(str(temp))
         self.state.save_to_json(str(temp / "trainer_state.json"))
         commit_checkpoint(temp, run_dir, step, run_id=self.config.run_id)
         drop_old(run_dir, self.config.keep_last)
+
+    def count_step(self) -> None:
+        """Has counted already, answer by answer."""
+
+    def about(self) -> dict[str, Any]:
+        """Gives what the result says of the loop: the mean reward of the last step's answers."""
+        return {"reward": round(self.last_reward, 6)}
 
     def save_now(self) -> None:
         """Leaves telemetry and a checkpoint of the last whole step, outside the loop's own schedule."""
@@ -181,7 +194,7 @@ def _arguments(config: TrainerConfig, num_steps: int) -> Any:
         max_completion_length=config.max_new_tokens,
         temperature=config.rollout_temperature,
         beta=config.kl_beta,
-        scale_rewards="none",
+        scale_rewards="group",
         gradient_checkpointing=torch.cuda.is_available() and config.device == "auto",
         # transformers' continuous batching takes 96 s a step on a CPU
         use_transformers_continuous_batching=False,
