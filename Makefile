@@ -136,6 +136,7 @@ bench: $(READY)
 	$(VENV)/bin/python benchmarks/skills.py --quick
 	$(VENV)/bin/python benchmarks/teacher.py --quick
 	$(VENV)/bin/python benchmarks/sandbox.py --quick
+	$(VENV)/bin/python benchmarks/mixing --quick
 
 clean:
 	rm -rf $(OUT)

@@ -8,8 +8,12 @@ do 1,280 requests/s. Each contender is a child process that asks N questions; it
 questions cost; what a process pays once, to start, is told apart (`share_with_start`, `cpu_s_per_1000_with_start`).
 
     ours     frontier synth teach: JSONL from a pipe, template, journal, JSON and schema check, record, ordered JSONL
-    bare     aiohttp and orjson, nothing else        openai   the provider's own SDK, AsyncOpenAI
-    peers    curator, where FOLDER/curator/bin/python has bespokelabs-curator
+    bare     aiohttp and orjson, nothing else
+    peers    openai (the provider's own SDK), curator, data-designer, distilabel, synthetic-data-kit, each from an
+             environment in FOLDER (or FRONTIER_TEACHER_PEERS); `python benchmarks/teacher_peers.py FOLDER` makes them
+
+A ratio is our CPU over theirs, smaller is better; the best peer is the one that needs least CPU. A peer that is not
+there is null.
 
 Goals: share_of_limit >= 0.85, cpu_s_per_1000 <= 0.40. Both need an idle machine; the bare loop beside us tells
 what this machine gives at the moment.
@@ -21,7 +25,6 @@ import argparse
 import json
 import os
 import resource
-import shutil
 import statistics
 import subprocess
 import sys
@@ -29,8 +32,11 @@ import tempfile
 import threading
 import time
 import urllib.request
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from teacher_peers import SCRIPTS, python_of
 
 ROOT = Path(__file__).parent.parent
 SERVER = ROOT / "tests" / "fakes" / "llm_server.py"
@@ -41,6 +47,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYT
 ENVIRONMENT["PYTHONPATH"] = str(ROOT)
 FEW = 100
 """Questions of the run that tells what start-up costs."""
+NO_PEER = "no such environment; see --peers"
 GOALS = {"share_of_limit": 0.85, "cpu_s_per_1000": 0.40}
 
 TEMPLATE = """
@@ -71,38 +78,6 @@ async def main(url):
                     sys.stdout.buffer.write(orjson.dumps({"reply": text}) + b"\\n")
         await asyncio.gather(*(work() for _ in range(64)))
 asyncio.run(main(sys.argv[1]))
-"""
-
-OPENAI = """
-import asyncio, json, sys
-from openai import AsyncOpenAI
-async def main(url):
-    async with AsyncOpenAI(base_url=url + "/v1", api_key="none") as client:
-        async def work():
-            for line in sys.stdin:
-                turns = [{"role": "user", "content": json.loads(line)["question"]}]
-                done = await client.chat.completions.create(model="m", messages=turns)
-                print(json.dumps({"reply": done.choices[0].message.content}))
-        await asyncio.gather(*(work() for _ in range(64)))
-asyncio.run(main(sys.argv[1]))
-"""
-
-CURATOR = """
-import json, os, sys, tempfile
-os.environ |= {"OPENAI_API_KEY": "none", "CURATOR_CACHE_DIR": tempfile.mkdtemp(), "TELEMETRY_ENABLED": "0",
-               "CURATOR_DISABLE_RICH_DISPLAY": "1", "HF_DATASETS_OFFLINE": "1"}
-import tiktoken
-class Words:  # the real one downloads its vocabulary; this is cheaper, which favours the peer
-    def encode(self, text, **_): return text.split()
-tiktoken.get_encoding = tiktoken.encoding_for_model = lambda *_, **__: Words()
-from bespokelabs import curator
-class Ask(curator.LLM):
-    def prompt(self, row): return row["question"]
-    def parse(self, row, response): return [{"reply": response}]
-limits = {"max_requests_per_minute": 10**7, "max_tokens_per_minute": 10**10, "max_concurrent_requests": 64}
-ask = Ask(model_name="m", backend="openai", backend_params={"base_url": sys.argv[1] + "/v1", **limits})
-for row in ask([json.loads(line) for line in sys.stdin]).dataset:
-    print(json.dumps(row))
 """
 
 
@@ -178,14 +153,14 @@ def contenders(url: str, folder: Path, peers: str) -> dict[str, tuple[list[str],
     (folder / "bench.yaml").write_text(TEMPLATE)
     frontier = [sys.executable, "-m", "frontier_cli.main", "synth", "teach", "--template", "bench.yaml"]
     frontier += ["--teacher", f"openai:m@{url}", "--concurrency", str(CONCURRENCY), "--journal", "journal.jsonl", "-q"]
-    found = {
-        "ours": (frontier, 1),
-        "bare": ([sys.executable, "-c", BARE, url], 1),
-        "openai": ([sys.executable, "-c", OPENAI, url], 8),
-    }
-    curator = Path(peers, "curator", "bin", "python") if peers else None
-    if curator and curator.exists():
-        found["curator"] = ([str(curator), "-c", CURATOR, url], 8)
+    found = {"ours": (frontier, 1)}
+    if find_spec("aiohttp"):
+        found["bare"] = ([sys.executable, "-c", BARE, url], 1)
+    for peer, script in SCRIPTS.items():
+        python = python_of(peer, peers)
+        if python is not None:
+            (folder / f"ask_{peer}.py").write_text(script)
+            found[peer] = ([python, f"ask_{peer}.py", url], 16)
     return found
 
 
@@ -202,6 +177,8 @@ def run(num: int, rounds: int, peers: str) -> tuple[dict[str, dict[str, float]],
             folder = Path(name)
             for _ in range(rounds):
                 for contender, (command, part) in contenders(url, folder, peers).items():
+                    if contender in notes:
+                        continue
                     try:
                         found = measure_both(command, lines, part, url, folder)
                         rows.setdefault(contender, []).append(found)
@@ -218,47 +195,52 @@ def run(num: int, rounds: int, peers: str) -> tuple[dict[str, dict[str, float]],
     return medians, notes
 
 
+def _ratio(ours: float, theirs: float | None) -> float | None:
+    return round(ours / theirs, 3) if theirs else None
+
+
 def main() -> None:
     """Measures and prints a table, or one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one round, under 50 s")
     parser.add_argument("--json", action="store_true", help="one line on standard output")
     parser.add_argument("--num", type=int, default=8000)
-    parser.add_argument("--peers", default="", help="folder of virtual environments named after the peers")
+    folder = os.environ.get("FRONTIER_TEACHER_PEERS", "")
+    parser.add_argument("--peers", default=folder, help="folder of virtual environments named after the peers")
     options = parser.parse_args()
     medians, notes = run(4000 if options.quick else options.num, 1 if options.quick else 3, options.peers)
     ours = medians["ours"]
-    peers = {name: found for name, found in medians.items() if name not in ("ours", "bare", "openai")}
     key = "cpu_s_per_1000_after_start"
-    cheapest = min(peers.values() or [medians["openai"]], key=lambda found: found[key])
-    result = {
+    peers = {name: medians[name][key] if name in medians else None for name in SCRIPTS}
+    cheapest = min((cost for cost in peers.values() if cost is not None), default=None)
+    bare = medians.get("bare", {})
+    result: dict[str, Any] = {
         "share_of_limit": round(ours["share_of_limit"], 3),
         "cpu_s_per_1000": round(ours[key], 3),
         "cpu_s_per_1000_with_start": round(ours["cpu_s_per_1000"], 3),
         "ratios": {
-            "client_cpu_best_peer": round(ours[key] / cheapest[key], 3),
-            "client_cpu_openai_sdk": round(ours[key] / medians["openai"][key], 3),
-            "client_cpu_bare_loop": round(ours[key] / medians["bare"][key], 2),
-            "share_of_bare_loop": round(ours["share_of_limit"] / medians["bare"]["share_of_limit"], 3),
+            "client_cpu_best_peer": _ratio(ours[key], cheapest),
+            "client_cpu_bare_loop": _ratio(ours[key], bare.get(key)),
+            "share_of_bare_loop": _ratio(ours["share_of_limit"], bare.get("share_of_limit")),
+            **{f"client_cpu_{name.replace('-', '_')}": _ratio(ours[key], cost) for name, cost in peers.items()},
         },
         "goals": GOALS,
         "ok": ours["share_of_limit"] >= GOALS["share_of_limit"] and ours[key] <= GOALS["cpu_s_per_1000"],
         "clients": {name: {key: round(value, 3) for key, value in found.items()} for name, found in medians.items()},
-        "not_measured": notes | ({} if peers else {"peers": "none; --peers FOLDER names virtual environments"}),
+        "not_measured": {name: NO_PEER for name, cost in peers.items() if cost is None} | notes,
         "load": os.getloadavg()[0],
     }
+    for name, note in result["not_measured"].items():
+        print(f"{name}: {note}", file=sys.stderr)
     if options.json:
         print(json.dumps(result))
         return
-    width = shutil.get_terminal_size().columns
     for name, found in medians.items():
         print(
-            f"{name:10}{found['requests_per_s']:7.0f}/s  share {found['share_of_limit']:.2f}  "
+            f"{name:20}{found['requests_per_s']:7.0f}/s  share {found['share_of_limit']:.2f}  "
             f"with start {found['share_with_start']:.2f}  {found['cpu_s_per_1000']:6.2f} CPU s per 1,000, "
             f"{found[key]:.2f} after start"
         )
-    for name, note in result["not_measured"].items():
-        print(f"{name}: {note}"[:width])
 
 
 if __name__ == "__main__":

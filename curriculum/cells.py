@@ -11,11 +11,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import fsum
+from typing import Any
 
 from frontier_core.events import TelemetryLine
 from frontier_core.records import TagStats, parse_tag
 
 ERROR_PREFIX = "error:"
+METRICS = {
+    "accuracy": "accuracy",
+    "loss": "loss",
+    "first_pass_accuracy": "first_pass",
+    "reference_loss": "reference",
+    "safety_violation": "violations",
+    "refusal": "refusals",
+    "tool_success": "tools",
+    "truncated": "truncated",
+    "verify_pass": "verified",
+}
+"""Metric of a telemetry line -> the field of CellStats it is summed in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,19 +36,37 @@ class CellStats:
     """What one round showed of one cell.
 
     `accuracy` counts held-out answers (successes of trials), `loss` sums per-example training losses in nats per
-    token, `errors` counts failed answers by error pattern.
+    token, `errors` counts failed answers by error pattern. `first_pass` counts training answers whose every token was
+    the likeliest one before anything was learnt from them; `reference` is a reference model's loss. `violations`,
+    `refusals` and `tools` count answers that broke a safety rule, that refused, tool calls that worked; `truncated`
+    examples that were cut, `verified` candidates that passed verification. `supply` is
+    how much unseen data there is, as a share of what the next round draws; it counts only with `has_supply`.
     """
 
     accuracy: TagStats = field(default_factory=TagStats)
     loss: TagStats = field(default_factory=TagStats)
+    first_pass: TagStats = field(default_factory=TagStats)
+    reference: TagStats = field(default_factory=TagStats)
+    violations: TagStats = field(default_factory=TagStats)
+    refusals: TagStats = field(default_factory=TagStats)
+    tools: TagStats = field(default_factory=TagStats)
+    truncated: TagStats = field(default_factory=TagStats)
+    verified: TagStats = field(default_factory=TagStats)
+    supply: float = 0.0
+    has_supply: bool = False
     errors: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def answers(self) -> TagStats:
+        """Right of tried answers: of the held-out problems, or where there were none, of the first pass."""
+        return self.accuracy if self.accuracy.trials else self.first_pass
 
 
 class _Sums:
     """Collects one cell's lines; sums are taken exactly at the end, so that the order of lines can't show."""
 
     def __init__(self) -> None:
-        self.stats: dict[str, list[TagStats]] = {"accuracy": [], "loss": []}
+        self.stats: dict[str, list[TagStats]] = {metric: [] for metric in METRICS}
         self.errors: Counter[str] = Counter()
 
     def add(self, line: TelemetryLine) -> None:
@@ -46,11 +77,8 @@ class _Sums:
             self.errors[metric.removeprefix(ERROR_PREFIX)] += line.stats.n
 
     def cell(self) -> CellStats:
-        return CellStats(
-            accuracy=exact_sum(self.stats["accuracy"]),
-            loss=exact_sum(self.stats["loss"]),
-            errors=dict(sorted(self.errors.items())),
-        )
+        sums: dict[str, Any] = {name: exact_sum(self.stats[metric]) for metric, name in METRICS.items()}
+        return CellStats(**sums, errors=dict(sorted(self.errors.items())))
 
 
 def exact_sum(parts: Iterable[TagStats]) -> TagStats:
@@ -97,14 +125,12 @@ def pooled(rounds: Iterable[dict[str, CellStats]]) -> dict[str, CellStats]:
     for cells in rounds:
         for tag, cell in cells.items():
             parts.setdefault(tag, []).append(cell)
-    return {
-        tag: CellStats(
-            accuracy=exact_sum(cell.accuracy for cell in cells),
-            loss=exact_sum(cell.loss for cell in cells),
-            errors=dict(sum((Counter(cell.errors) for cell in cells), Counter[str]())),
-        )
-        for tag, cells in sorted(parts.items())
-    }
+    found = {}
+    for tag, seen in sorted(parts.items()):
+        sums: dict[str, Any] = {name: exact_sum(getattr(cell, name) for cell in seen) for name in METRICS.values()}
+        errors = sum((Counter(cell.errors) for cell in seen), Counter[str]())
+        found[tag] = CellStats(**sums, errors=dict(errors))
+    return found
 
 
 @lru_cache(maxsize=8192)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import sqrt
 
 from curriculum.cells import CellStats, skill_and_level
 from frontier_core.allocation import natural_order
@@ -37,6 +38,25 @@ class SkillStatus:
 def lower_bound(successes: int, trials: int) -> float:
     """Gives the lower end of the one-sided 90 % Wilson interval; 0 without trials."""
     return wilson_interval(successes, trials, z=Z_90)[0]
+
+
+def is_mastered(successes: float, trials: float, was: bool) -> bool:
+    """Says whether a level counts as mastered, with hysteresis.
+
+    It does from a lower bound of 85 %, and no longer once the upper bound (both one-sided, 90 %) is below that: between
+    the two it stays what it was, so that luck does not flip it. Counts may be discounted ones.
+    """
+    low, high = wilson_interval_of(successes, trials)
+    return high >= MASTERED_AT if was else low >= MASTERED_AT
+
+
+def wilson_interval_of(successes: float, trials: float) -> tuple[float, float]:
+    """Gives the one-sided 90 % Wilson bounds of counts that need not be whole; (0, 1) without trials."""
+    if trials <= 0:
+        return 0.0, 1.0
+    p, square = successes / trials, Z_90 * Z_90 / trials
+    centre, half = p + square / 2, Z_90 * sqrt(p * (1 - p) / trials + square / (4 * trials))
+    return (centre - half) / (1 + square), (centre + half) / (1 + square)
 
 
 def level_status(stats: Mapping[str, CellStats]) -> dict[str, SkillStatus]:

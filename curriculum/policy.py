@@ -3,25 +3,28 @@
 The default, `frontier`, gives weight to what is not mastered (headroom), is being learnt (progress per unit of weight)
 and whose prerequisite stands (gate), inside rails: a floor and a cap by prior, a step limit a round, no move without
 data. Each line names its evidence and factors: the product of the factors is the target, and the weight is
-`min(max(balance * target, low), high)`. Wording is reasons.py; not covered here: context lengths, tool use, rollback.
+`min(max(balance * target, low), high)`. Wording is reasons.py, rollback anchors.py, what to generate focus.py; the
+literature's rules are published.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from math import fsum, prod, sqrt
+from math import fsum, isfinite, prod, sqrt
 from typing import Any
 
+from curriculum import published
 from curriculum.cells import CellStats, prerequisite_of
+from curriculum.levels import Z_90, is_mastered
 from curriculum.reasons import explain
 from curriculum.settings import PolicySettings
-from frontier_core.allocation import PolicyLine, natural_order
+from curriculum.shares import Policy, next_round, normalised, project
+from frontier_core.allocation import PolicyLine
 from frontier_core.errors import ConfigError
 from frontier_core.nearest import did_you_mean
 from frontier_core.records import wilson_interval
 
-Policy = Callable[..., list[PolicyLine]]
 EMPTY = CellStats()
 
 
@@ -29,13 +32,17 @@ EMPTY = CellStats()
 class CellState:
     """All a policy remembers of a cell; it travels in the policy line's `state`.
 
-    `successes` and `trials` are discounted counts, `fast` and `slow` averages of the loss, `variance` of one reading
-    of it, `readings` how many there were, `first_loss` the first and `first_round` its round; `idle` rounds without a
-    sign of life, `stall` the factor that follows from them; `new_trials` and `new_tokens` since the last move.
+    `successes` and `trials` are discounted counts, `length` the supervised tokens of an example, `fast` and `slow`
+    averages of the loss, `variance` of one reading of it, `readings` how many there were, `first_loss` the first and
+    `first_round` its round; `idle` rounds without a sign of life, `stall` the factor that follows from them;
+    `new_trials` and `new_tokens` since the last move; `raised_floor` the floor that safety violations called for;
+    `wary` rounds of caution left, `trips` how often a fall of the anchors set them off; `closed` is 1 while a
+    level is closed by hand or curriculum, `mastered` 1 from a lower bound of 85 % until an upper bound falls below it.
     """
 
     successes: float = 0.0
     trials: float = 0.0
+    length: float = 0.0
     fast: float = 0.0
     slow: float = 0.0
     variance: float = 0.0
@@ -46,6 +53,11 @@ class CellState:
     stall: float = 1.0
     new_trials: int = 0
     new_tokens: int = 0
+    raised_floor: float = 0.0
+    wary: int = 0
+    trips: int = 0
+    closed: int = 0
+    mastered: int = 0
 
     @property
     def mastery(self) -> float:
@@ -95,21 +107,31 @@ def update(
         curriculum learning", for progress, and Jiang et al. (2024), "Adaptive data optimization", for dividing it by
         the weight.
     """
-    number = _next_round(previous) if round_number is None else round_number
-    priors = _normalised(domains_prior)
-    base, joined = _starting_weights(priors, previous, settings)
+    number = next_round(previous) if round_number is None else round_number
+    priors = normalised(domains_prior)
     old = {line.tag: CellState.from_mapping(line.state) for line in previous or ()}
     states = {tag: old.get(tag, CellState()) for tag in priors}
     for tag, state in states.items():
         _observe(state, stats.get(tag, EMPTY), settings, number - 1)
+    rails = _rails(priors, states, settings)
+    base, joined = _starting_weights(priors, previous, rails)
     factors = _factors(states, base, priors, settings)
     targets = {tag: prod(factors[tag].values()) for tag in priors}
     held = {tag for tag in priors if not _has_enough(states[tag], settings)}
-    bounds = {tag: _bounds(base[tag], priors[tag], settings, is_held=tag in held) for tag in priors}
+    supplies = {tag: settings.epoch_cap * stats[tag].supply for tag in priors if tag in stats and stats[tag].has_supply}
+    bounds = _bounds(base, rails, supplies, held, settings)
     weights, balance = project(targets, bounds)
     lines = []
     for tag in priors:
-        limits = _limits(weights[tag], base[tag], priors[tag], settings, is_held=tag in held)
+        low, high = bounds[tag]
+        closed = states[tag].closed and tag not in held
+        limits = (
+            ("closed",)
+            if closed
+            else ("no data",)
+            if tag in held
+            else _limits(weights[tag], bounds[tag], rails[tag], supplies.get(tag))
+        )
         if tag not in held:
             states[tag].new_trials = states[tag].new_tokens = 0
         line = PolicyLine(
@@ -117,11 +139,12 @@ def update(
             weight=weights[tag],
             previous=base[tag],
             prior=priors[tag],
-            floor=settings.floor * priors[tag],
-            cap=settings.cap * priors[tag],
+            floor=rails[tag][0],
+            cap=rails[tag][1],
             round=number,
             reason="-",
-            evidence=_evidence(stats.get(tag, EMPTY), states, tag, {"target": targets[tag], "balance": balance}),
+            evidence={"target": targets[tag], "balance": balance, "low": low, "high": high}
+            | _evidence(stats.get(tag, EMPTY), states, tag),
             factors=factors[tag],
             limits=limits,
             state=states[tag].to_mapping(),
@@ -130,34 +153,17 @@ def update(
     return lines
 
 
-def uniform(
-    domains_prior: Mapping[str, float],
-    stats: Mapping[str, CellStats],  # noqa: ARG001 - one signature for all policies
-    previous: Sequence[PolicyLine] | None,
-    *,
-    settings: PolicySettings,  # noqa: ARG001
-    round_number: int | None = None,
-) -> list[PolicyLine]:
-    """Gives every cell the same weight, whatever was seen."""
-    share = 1 / len(_normalised(domains_prior))
-    wanted = dict.fromkeys(domains_prior, share)
-    return _fixed(domains_prior, wanted, previous, round_number, "uniform policy: every cell gets the same weight")
-
-
-def proportional(
-    domains_prior: Mapping[str, float],
-    stats: Mapping[str, CellStats],  # noqa: ARG001
-    previous: Sequence[PolicyLine] | None,
-    *,
-    settings: PolicySettings,  # noqa: ARG001
-    round_number: int | None = None,
-) -> list[PolicyLine]:
-    """Gives every cell its prior weight, whatever was seen."""
-    wanted = _normalised(domains_prior)
-    return _fixed(domains_prior, wanted, previous, round_number, "proportional policy: every cell keeps its prior")
-
-
-POLICIES: dict[str, Policy] = {"frontier": update, "uniform": uniform, "proportional": proportional}
+POLICIES: dict[str, Policy] = {
+    "frontier": update,
+    "uniform": published.uniform,
+    "proportional": published.proportional,
+    "doremi": published.doremi,
+    "odm": published.odm,
+    "ado": published.ado,
+    "skill_it": published.skill_it,
+    "learning_progress": published.learning_progress,
+    "levels": published.levels,
+}
 """Name -> policy; all have the signature of `update`."""
 
 
@@ -168,46 +174,10 @@ def policy_named(name: str) -> Policy:
     return POLICIES[name]
 
 
-def project(targets: Mapping[str, float], bounds: Mapping[str, tuple[float, float]]) -> tuple[dict[str, float], float]:
-    """Gives the weights nearest to the targets that sum to 1 inside the bounds, and the common factor they share.
-
-    Nearest in relative entropy: each weight is its target times one factor, clipped to its bounds.
-
-    Args:
-        targets: tag -> wanted weight, above 0.
-        bounds: tag -> (low, high); the lows sum to at most 1, the highs to at least 1.
-    Returns:
-        (tag -> weight, factor); the sum is 1 within 1e-12.
-    """
-
-    def total(factor: float) -> float:
-        return fsum(min(max(factor * targets[tag], low), high) for tag, (low, high) in bounds.items())
-
-    # The sum is piecewise linear in the factor: find the piece by bisection over its corners, then solve it.
-    corners = sorted({edge / targets[tag] for tag, pair in bounds.items() for edge in pair})
-    first, last = 0, len(corners) - 1
-    while last - first > 1:
-        middle = (first + last) // 2
-        first, last = (middle, last) if total(corners[middle]) <= 1.0 else (first, middle)
-    left, right = corners[first], corners[last]
-    below, above = total(left), total(right)
-    factor = left if above <= below else left + (right - left) * min(1.0, max(0.0, (1.0 - below) / (above - below)))
-    return {tag: min(max(factor * targets[tag], low), high) for tag, (low, high) in bounds.items()}, factor
-
-
-def _next_round(previous: Sequence[PolicyLine] | None) -> int:
-    return max((line.round for line in previous or ()), default=0) + 1
-
-
-def _normalised(prior: Mapping[str, float]) -> dict[str, float]:
-    if not prior or not min(prior.values()) > 0:
-        raise ConfigError("every cell needs a prior weight above 0", hint="see `weight` in the domains file")
-    total = fsum(prior.values())
-    return {tag: prior[tag] / total for tag in sorted(prior, key=natural_order)}
-
-
 def _starting_weights(
-    priors: Mapping[str, float], previous: Sequence[PolicyLine] | None, settings: PolicySettings
+    priors: Mapping[str, float],
+    previous: Sequence[PolicyLine] | None,
+    rails: Mapping[str, tuple[float, float]],
 ) -> tuple[dict[str, float], set[str]]:
     """Gives the weights a step is measured from, inside floor and cap, and the cells that are new.
 
@@ -223,7 +193,6 @@ def _starting_weights(
         wanted = old  # bit for bit, so that `previous` is what the last file says
     else:
         wanted = {tag: priors[tag] if tag in joined else old[tag] * left / total for tag in priors}
-    rails = {tag: (settings.floor * mu, settings.cap * mu) for tag, mu in priors.items()}
     if all(low <= wanted[tag] <= high for tag, (low, high) in rails.items()):
         return {tag: wanted[tag] for tag in priors}, joined
     # A changed prior or floor: the bounds go before the step.
@@ -232,12 +201,18 @@ def _starting_weights(
 
 def _observe(state: CellState, cell: CellStats, settings: PolicySettings, round_number: int) -> None:
     """Takes one round's evidence of a cell into its state; a kind of evidence that is absent changes nothing."""
-    state.new_trials += cell.accuracy.trials
+    answers = cell.answers
+    state.wary = max(0, state.wary - 1)
+    if wilson_interval(cell.violations.successes, cell.violations.trials, z=Z_90)[0] > settings.safety_rate:
+        state.raised_floor = max(state.raised_floor, settings.safety_floor)
+    state.new_trials += answers.trials
     state.new_tokens += cell.loss.tokens
-    if cell.accuracy.trials:
-        state.successes = settings.accuracy_memory * state.successes + cell.accuracy.successes
-        state.trials = settings.accuracy_memory * state.trials + cell.accuracy.trials
-    if cell.loss.n:
+    if answers.trials:
+        state.successes = settings.accuracy_memory * state.successes + answers.successes
+        state.trials = settings.accuracy_memory * state.trials + answers.trials
+        state.mastered = int(is_mastered(state.successes, state.trials, bool(state.mastered)))
+    if cell.loss.n and isfinite(cell.loss.total) and isfinite(cell.loss.total_sq):
+        state.length = cell.loss.tokens / cell.loss.n
         reading, variance = cell.loss.mean, cell.loss.standard_error**2
         if state.readings == 0:
             state.fast = state.slow = state.first_loss = reading
@@ -247,7 +222,7 @@ def _observe(state: CellState, cell: CellStats, settings: PolicySettings, round_
             state.slow += settings.slow_rate * (reading - state.slow)
             state.variance = settings.noise_memory * state.variance + (1 - settings.noise_memory) * variance
         state.readings += 1
-    if not (cell.accuracy.trials or cell.loss.n):
+    if not (answers.trials or cell.loss.n):
         return
     drop, error = _loss_drop(state, settings)
     has_fallen = drop > settings.progress_z * error and drop > settings.progress_share * state.fast
@@ -313,6 +288,17 @@ def _gate(tag: str, states: Mapping[str, CellState], settings: PolicySettings) -
     return settings.gate_least + (1 - settings.gate_least) * min(1.0, max(0.0, opening))
 
 
+def _costs(states: Mapping[str, CellState], settings: PolicySettings) -> dict[str, float]:
+    """Gives each cell's factor for the length of its examples: short ones are cheap, and count less in a token mean."""
+    known = [state.length for state in states.values() if state.length > 0]
+    if not known:
+        return dict.fromkeys(states, 1.0)
+    usual = fsum(known) / len(known)
+    return {
+        tag: (usual / state.length) ** settings.cost_power if state.length > 0 else 1.0 for tag, state in states.items()
+    }
+
+
 def _factors(
     states: Mapping[str, CellState],
     base: Mapping[str, float],
@@ -327,6 +313,7 @@ def _factors(
     headroom = {tag: _headroom(state, settings) for tag, state in states.items()}
     shares = {tag: base[tag] / priors[tag] for tag in states}
     progress = _progress(states, headroom, shares, settings)
+    costs = _costs(states, settings)
     factors = {
         tag: {
             "headroom": headroom[tag],
@@ -334,14 +321,19 @@ def _factors(
             "progress": max(1e-3, settings.base_progress + progress[tag]),
             "gate": _gate(tag, states, settings),
             "stall": states[tag].stall,
+            "cost": costs[tag],
         }
         for tag in states
     }
+    for parts in factors.values():
+        parts["focus"] = prod(parts.values()) ** (settings.focus - 1)
     utility = {tag: prod(parts.values()) for tag, parts in factors.items()}
-    share = (1 - settings.exploration) / fsum(utility.values())
+    is_wary = any(state.wary > 0 for state in states.values())
+    exploration = max(settings.exploration, settings.wary_exploration) if is_wary else settings.exploration
+    share = (1 - exploration) / fsum(utility.values())
     for tag, parts in factors.items():
         parts["share"] = share
-        parts["reserve"] = 1 + settings.exploration * priors[tag] / (share * utility[tag])
+        parts["reserve"] = 1 + exploration * priors[tag] / (share * utility[tag])
     return factors
 
 
@@ -351,38 +343,79 @@ def _has_enough(state: CellState, settings: PolicySettings) -> bool:
     return state.readings > 0 and state.new_tokens >= settings.min_tokens
 
 
-def _bounds(base: float, prior: float, settings: PolicySettings, *, is_held: bool) -> tuple[float, float]:
-    if is_held:
-        return base, base
-    return max(settings.floor * prior, base / settings.step), min(settings.cap * prior, base * settings.step)
+def _rails(
+    priors: Mapping[str, float], states: Mapping[str, CellState], settings: PolicySettings
+) -> dict[str, tuple[float, float]]:
+    """Gives floor and cap of each cell.
+
+    Safety violations can only ever raise a floor; a closed level stays at its floor. Caps give way where so much is
+    closed that they would leave weight over.
+    """
+    rails = {}
+    for tag, prior in priors.items():
+        floor = max(settings.floor, min(states[tag].raised_floor, 1.0)) * prior
+        rails[tag] = (floor, floor if states[tag].closed else settings.cap * prior)
+    left = 1.0 - fsum(floor for tag, (floor, _) in rails.items() if states[tag].closed)
+    room = fsum(cap for tag, (_, cap) in rails.items() if not states[tag].closed)
+    if 0 < room < left:
+        for tag, (floor, cap) in rails.items():
+            rails[tag] = (floor, cap if states[tag].closed else cap * left / room * (1 + 1e-12))
+    return rails
 
 
-def _limits(weight: float, base: float, prior: float, settings: PolicySettings, *, is_held: bool) -> tuple[str, ...]:
+def _bounds(
+    base: Mapping[str, float],
+    rails: Mapping[str, tuple[float, float]],
+    supplies: Mapping[str, float],
+    held: Collection[str],
+    settings: PolicySettings,
+) -> dict[str, tuple[float, float]]:
+    """Gives the range each weight may move in: rails, step, and no more than there is data for.
+
+    A held cell stays where it is. What there is no data for goes before the step; if there is too little of everything,
+    everything is repeated as often.
+    """
+    bounds = {}
+    for tag, (floor, cap) in rails.items():
+        low, high = max(floor, base[tag] / settings.step), min(cap, base[tag] * settings.step)
+        if tag in supplies and tag not in held:
+            high = min(high, supplies[tag])
+            low = min(low, high)
+        bounds[tag] = (base[tag], base[tag]) if tag in held else (low, high)
+    most = fsum(high for _, high in bounds.values())
+    if supplies and most < 1.0:
+        return {tag: (low, high / most * (1 + 1e-12)) for tag, (low, high) in bounds.items()}
+    return bounds
+
+
+def _limits(
+    weight: float, bounds: tuple[float, float], rails: tuple[float, float], supply: float | None
+) -> tuple[str, ...]:
     """Names the rails that hold a weight."""
-    if is_held:
-        return ("no data",)
-    low, high = _bounds(base, prior, settings, is_held=False)
+    low, high = bounds
+    if supply is not None and weight >= high and high == supply:
+        return ("supply",)
     if low < weight < high:
         return ()
     if weight <= low:
-        return ("floor",) if low == settings.floor * prior else ("step",)
-    return ("cap",) if high == settings.cap * prior else ("step",)
+        return ("floor",) if low == rails[0] else ("step",)
+    return ("cap",) if high == rails[1] else ("step",)
 
 
-def _evidence(
-    cell: CellStats, states: Mapping[str, CellState], tag: str, computed: Mapping[str, float]
-) -> dict[str, Any]:
+def _evidence(cell: CellStats, states: Mapping[str, CellState], tag: str) -> dict[str, Any]:
     """Gives the figures behind a line: counts and interval of the round, discounted mastery, loss, errors."""
     state = states[tag]
-    evidence: dict[str, Any] = dict(computed)
-    if cell.accuracy.trials:
-        low, high = wilson_interval(cell.accuracy.successes, cell.accuracy.trials)
+    evidence: dict[str, Any] = {}
+    answers = cell.answers
+    if answers.trials:
+        low, high = wilson_interval(answers.successes, answers.trials)
         evidence["accuracy"] = {
-            "value": cell.accuracy.rate,
+            "value": answers.rate,
             "low": low,
             "high": high,
-            "successes": cell.accuracy.successes,
-            "trials": cell.accuracy.trials,
+            "successes": answers.successes,
+            "trials": answers.trials,
+            "is_first_pass": not cell.accuracy.trials,
         }
     if state.trials > 0:
         evidence["mastery"] = state.mastery
@@ -400,31 +433,10 @@ def _evidence(
     below = prerequisite_of(tag)
     if below is not None and below in states and states[below].trials > 0:
         evidence["prerequisite"] = {"tag": below, "mastery": states[below].mastery}
+    if cell.violations.trials:
+        evidence["violations"] = {"successes": cell.violations.successes, "trials": cell.violations.trials}
+    if cell.has_supply:
+        evidence["supply"] = cell.supply
     if cell.errors:
         evidence["errors"] = dict(sorted(cell.errors.items(), key=lambda item: (-item[1], item[0])))
     return evidence
-
-
-def _fixed(
-    domains_prior: Mapping[str, float],
-    wanted: Mapping[str, float],
-    previous: Sequence[PolicyLine] | None,
-    round_number: int | None,
-    reason: str,
-) -> list[PolicyLine]:
-    priors = _normalised(domains_prior)
-    before = {line.tag: line.weight for line in previous or ()}
-    number = _next_round(previous) if round_number is None else round_number
-    return [
-        PolicyLine(
-            tag=tag,
-            weight=wanted[tag],
-            previous=before.get(tag, prior),
-            prior=prior,
-            reason=reason,
-            round=number,
-            factors={"prior": prior, "policy": wanted[tag] / prior},
-            evidence={"target": wanted[tag]},
-        )
-        for tag, prior in priors.items()
-    ]

@@ -12,7 +12,13 @@ from curriculum.cells import skill_and_level
 from curriculum.settings import PolicySettings
 from frontier_core.allocation import PolicyLine
 
-_LIMITS = {"step": "step limit", "floor": "at its floor", "cap": "at its cap"}
+_LIMITS = {
+    "step": "step limit",
+    "floor": "at its floor",
+    "cap": "at its cap",
+    "supply": "no more data",
+    "closed": "level closed",
+}
 
 
 def explain(line: PolicyLine, *, is_new: bool, settings: PolicySettings) -> PolicyLine:
@@ -37,8 +43,9 @@ def _percent(share: float) -> str:
 def _accuracy(line: PolicyLine) -> str:
     shown = line.evidence.get("accuracy")
     if shown:
+        kind = "first-pass accuracy" if shown.get("is_first_pass") else "accuracy"
         return (
-            f"accuracy {_percent(shown['value'])} "
+            f"{kind} {_percent(shown['value'])} "
             f"({100 * shown['low']:.0f}-{_percent(shown['high'])}, n={shown['trials']})"
         )
     if "mastery" in line.evidence:

@@ -5,11 +5,13 @@ Works round by round, so that one file with three rounds gives what three calls 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from curriculum.cells import CellStats, cells_by_round
 from curriculum.ingest import read_telemetry
+from curriculum.needs import needs
 from curriculum.policy import policy_named
 from curriculum.settings import PolicySettings
 from frontier_core.allocation import PolicyLine, read_policy
@@ -25,8 +27,10 @@ def reweight(
     *,
     policy: str = "frontier",
     settings: PolicySettings | None = None,
+    supplies: Mapping[str, float] | None = None,
+    num_needed: int = 0,
 ) -> list[Record]:
-    """Gives the next policy as records of schema policy_v1, one per cell of `domains`.
+    """Gives the next policy as records of schema policy_v1, one per cell of `domains`, and needs (need_v1) if asked.
 
     Args:
         telemetry: a telemetry file, "-" for a pipe. Rounds the previous policy has seen already are passed over; the
@@ -35,6 +39,8 @@ def reweight(
         previous: the last policy file; None starts from the priors.
         policy: a name of `curriculum.policy.POLICIES`.
         settings: numbers of the policy; the measured ones by default.
+        supplies: cell -> unseen examples there are, as a share of what the next round draws.
+        num_needed: records the next round draws; above 0, lines of what to generate follow (needs.py).
     Raises:
         DataError: a line of either file can't be used, or nothing in the telemetry is new to the previous policy.
         ConfigError: unknown policy, a setting or prior out of range.
@@ -56,8 +62,14 @@ def reweight(
         )
     _check_known(fresh, priors, telemetry)
     for number in sorted(fresh):
+        for tag, supply in (supplies or {}).items():
+            fresh[number][tag] = replace(fresh[number].get(tag, CellStats()), supply=supply, has_supply=True)
         lines = rule(priors, fresh[number], lines, settings=settings, round_number=number + 1)
-    return [line.to_record() for line in lines or ()]
+    records = [line.to_record() for line in lines or ()]
+    if num_needed:
+        latest = fresh[max(fresh)]
+        records += [need.to_record() for need in needs(lines or (), latest, num=num_needed, settings=settings)]
+    return records
 
 
 def _check_known(rounds: dict[int, dict[str, CellStats]], priors: dict[str, float], telemetry: Path | str) -> None:

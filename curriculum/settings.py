@@ -55,6 +55,10 @@ class PolicySettings:
     """Least factor of a stalled cell, in (0, 1]."""
     recovery: float = 1.5
     """Growth of that factor each round with a sign of life; above 1."""
+    cost_power: float = 0.0
+    """Weight falls with the supervised tokens of an example to this power, in [0, 1]."""
+    focus: float = 1.0
+    """Power on the product of headroom, progress, gate, stall and cost, above 0; above 1 it favours the best."""
     exploration: float = 0.2
     """Share of all weight handed out by prior, in [0, 1)."""
     floor: float = 0.2
@@ -63,6 +67,16 @@ class PolicySettings:
     """Greatest weight, as a multiple of the prior; from 1."""
     step: float = 1.6
     """Most a weight grows or shrinks in one round, as a factor; from 1 (1 freezes the weights)."""
+    epoch_cap: float = 4.0
+    """Most often an example is drawn in the next round, where the supply of a cell is known; above 0."""
+    safety_rate: float = 0.01
+    """Share of answers that break a safety rule above which (lower end of a 90 % interval) a cell's floor is raised."""
+    safety_floor: float = 1.0
+    """Floor of such a cell from then on, as a multiple of the prior, in [0, 1]."""
+    wary_exploration: float = 0.6
+    """Exploration after a rollback, in [0, 1)."""
+    wary_rounds: int = 4
+    """Rounds that lasts; from 0."""
     min_trials: int = 8
     """Held-out answers a cell needs since its last move before it moves again; from 0."""
     min_tokens: int = 200
@@ -89,10 +103,17 @@ class PolicySettings:
             "stall_decay": 0 < self.stall_decay < 1,
             "stall_least": 0 < self.stall_least <= 1,
             "recovery": self.recovery > 1,
+            "cost_power": 0 <= self.cost_power <= 1,
+            "focus": self.focus > 0,
             "exploration": 0 <= self.exploration < 1,
             "floor": 0 <= self.floor <= 1,
             "cap": self.cap >= 1,
             "step": self.step >= 1,
+            "epoch_cap": self.epoch_cap > 0,
+            "safety_rate": 0 <= self.safety_rate <= 1,
+            "safety_floor": 0 <= self.safety_floor <= 1,
+            "wary_exploration": 0 <= self.wary_exploration < 1,
+            "wary_rounds": self.wary_rounds >= 0,
             "min_trials": self.min_trials >= 0,
             "min_tokens": self.min_tokens >= 0,
         }

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-Name = Annotated[str, typer.Option("--teacher", metavar="T", help="openai:MODEL@URL or anthropic:MODEL@URL")]
+Name = Annotated[
+    str, typer.Option("--teacher", metavar="T", help="openai:MODEL@URL, anthropic:MODEL@URL or local:FOLDER")
+]
 Template = Annotated[str, typer.Option("--template", metavar="NAME", help="what is asked: a name or a .yaml file")]
 Num = Annotated[int, typer.Option("-n", "--num", min=0, metavar="N", help="tasks from the domains instead of IN")]
 Policy = Annotated[str, typer.Option("--policy", metavar="FILE", help="shift counts and levels by this policy")]
@@ -24,9 +26,7 @@ MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, metavar="N", help
 Temperature = Annotated[float | None, typer.Option("--temperature", min=0, metavar="T", help="[the model's own]")]
 TopP = Annotated[float | None, typer.Option("--top-p", min=0, max=1, metavar="P", help="[the model's own]")]
 Param = Annotated[list[str], typer.Option("--param", metavar="K=V", help="another key of the request, V as JSON")]
-NoStructured = Annotated[
-    bool, typer.Option("--no-structured", help="don't send the template's JSON Schema: the server knows no such thing")
-]
+NoStructured = Annotated[bool, typer.Option("--no-structured", help="don't send the template's JSON Schema")]
 KeyEnv = Annotated[
     str,
     typer.Option(

@@ -11,8 +11,8 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, BinaryIO
 
@@ -112,6 +112,28 @@ def emit(text: str) -> None:
     stream = data_stream()
     stream.write(text.encode("utf-8", "replace") + b"\n")
     stream.flush()
+
+
+def ready(path: str, what: str) -> Callable[[str], None]:
+    """Gives a callback that says where a server listens, and writes it to a file when one is named."""
+
+    def say(url: str) -> None:
+        note(f"{what} on {url}")
+        if path:
+            from pathlib import Path
+
+            from frontier_core.atomic import write_bytes
+
+            write_bytes(Path(path), f"{url}\n".encode())
+
+    return say
+
+
+def unready(path: str) -> None:
+    """Removes what `ready` wrote."""
+    if path:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def input_source(source: str) -> str:

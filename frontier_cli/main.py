@@ -13,8 +13,8 @@ from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from frontier_cli.table import COMMANDS, find_command, group_commands
 
 EXTRAS = dict.fromkeys(("torch", "transformers", "tokenizers", "accelerate", "safetensors", "peft"), "train")
-EXTRAS |= dict.fromkeys(("starlette", "uvicorn", "httpx"), "serve") | dict.fromkeys(("aiohttp", "jinja2"), "llm")
-EXTRAS |= {"rdflib": "graphs", "rensa": "dedup", "ray": "ray", "reasoning_gym": "rg"}
+EXTRAS |= dict.fromkeys(("starlette", "uvicorn", "httpx"), "serve") | dict.fromkeys(("httptools", "jinja2"), "llm")
+EXTRAS |= {"rdflib": "graphs", "ray": "ray", "pyarrow": "parquet", "reasoning_gym": "rg"}
 EXIT_MISSING = 3
 EXIT_USAGE, EXIT_BUG, EXIT_SIGINT, EXIT_SIGPIPE, EXIT_SIGTERM = 2, 70, 130, 141, 143
 

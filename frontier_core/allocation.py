@@ -20,6 +20,9 @@ from frontier_core.records import Record
 SUM_TOLERANCE = 1e-6
 """How far the weights of a file may sum from 1 and still be taken as they are."""
 
+NEED_KINDS = ("focus", "length", "quota")
+"""Kinds of lines a policy file may hold beside weights: what to generate, how long, and how much for safety."""
+
 _DIGITS = re.compile(r"([0-9]+)")
 
 
@@ -63,6 +66,33 @@ class PolicyLine:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeedLine:
+    """What the next round's data should hold beside its weights (schema need_v1).
+
+    `kind` is `focus` (generate `num` records of a cell, `detail` splits them by error pattern), `length` (a bucket of
+    context lengths, its share in `detail`) or `quota` (records for safety, or against needless refusals).
+    """
+
+    kind: str
+    tag: str
+    num: int
+    reason: str
+    detail: dict[str, Any] = field(default_factory=dict)
+    round: int = 0
+
+    def to_record(self) -> Record:
+        """Gives the line as a JSON object of schema need_v1."""
+        return {
+            "kind": self.kind,
+            "tag": self.tag,
+            "num": self.num,
+            "reason": self.reason,
+            "detail": self.detail,
+            "round": self.round,
+        }
+
+
 def natural_order(text: str) -> tuple[Any, ...]:
     """Gives a sort key that puts `level=10` after `level=2`."""
     parts = _DIGITS.split(text)  # texts at even places, digits at odd ones
@@ -84,6 +114,9 @@ def read_policy(path: str | Path) -> list[PolicyLine]:
     for row in read_rows(path):
         if row.problem is not None:
             raise row.problem
+        if row.record.get("kind") in NEED_KINDS:
+            _need_line(row)
+            continue
         line = _policy_line(row)
         if line.tag in seen:
             raise _bad(row, f"tag {line.tag!r} stands on line {seen[line.tag]} already", "/tag")
@@ -94,6 +127,50 @@ def read_policy(path: str | Path) -> list[PolicyLine]:
     if abs(total - 1.0) > SUM_TOLERANCE:
         raise DataError(f"the weights sum to {total:.6g}, not 1", path=name, code="weights", hint="run reweight again")
     return lines
+
+
+def read_needs(path: str | Path) -> list[NeedLine]:
+    """Reads the lines of a policy file that are no weights; raises DataError for one that is neither."""
+    needs = []
+    for row in read_rows(path):
+        if row.problem is not None:
+            raise row.problem
+        if row.record.get("kind") in NEED_KINDS:
+            needs.append(_need_line(row))
+        else:
+            _policy_line(row)
+    return needs
+
+
+def generation_weights(path: str | Path) -> dict[str, float]:
+    """Gives tag -> how much of it to generate: the file's focus and quota lines where it has any, else its weights."""
+    weights = weights_of(read_policy(path))
+    wanted: dict[str, float] = {}
+    for need in read_needs(path):
+        if need.kind in ("focus", "quota") and need.tag in weights:
+            wanted[need.tag] = wanted.get(need.tag, 0.0) + need.num
+    return wanted if fsum(wanted.values()) > 0 else weights
+
+
+def _need_line(row: Row) -> NeedLine:
+    record = row.record
+    for key in ("tag", "reason"):
+        if not isinstance(record.get(key), str) or not record[key]:
+            raise _bad(row, "must be a non-empty text", f"/{key}")
+    for key in ("num", "round"):
+        value = record.get(key, 0)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise _bad(row, "must be a whole number from 0", f"/{key}")
+    if not isinstance(record.get("detail", {}), dict):
+        raise _bad(row, "must be an object", "/detail")
+    return NeedLine(
+        kind=record["kind"],
+        tag=record["tag"],
+        num=record.get("num", 0),
+        reason=record["reason"],
+        detail=record.get("detail", {}),
+        round=record.get("round", 0),
+    )
 
 
 def weights_of(policy: Sequence[PolicyLine]) -> dict[str, float]:

@@ -199,10 +199,10 @@ def write_bytes(target: Path, data: bytes) -> None:
 
 
 def commit_dir(temp: Path, target: Path) -> None:
-    """Makes a finished folder appear under `target`; an older one there is replaced.
+    """Makes a finished folder appear under `target`; an older one there is replaced in one exchange of names.
 
-    LIMIT: replacing is two renames, so for an instant no folder has the name; a reader that must never miss it
-    reads through a symlink that is renamed instead (see frontier_ops/deploy.py).
+    LIMIT: on a file system that can't exchange names replacing is two renames, so for an instant no folder has the
+    name; a reader that must never miss it reads through a symlink that is renamed instead (frontier_ops/deploy.py).
     """
     for folder, _, names in os.walk(temp):
         for name in names:
@@ -211,8 +211,30 @@ def commit_dir(temp: Path, target: Path) -> None:
         fsync_dir(Path(folder))
     old = temp_beside(target, "old")
     shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
+    if target.exists() and exchange(temp, target):
+        os.replace(temp, old)
+    elif target.exists():
         os.replace(target, old)
-    os.replace(temp, target)
+        os.replace(temp, target)
+    else:
+        os.replace(temp, target)
     fsync_dir(target.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+_RENAME_EXCHANGE = 2
+_AT_FDCWD = -100
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Swaps two names in one step, so that both always exist; False when the system or file system can't.
+
+    Source: renameat2(2), RENAME_EXCHANGE; Python offers no call for it.
+    """
+    import ctypes
+
+    call = getattr(ctypes.CDLL(None), "renameat2", None)
+    if call is None:
+        return False
+    failed: int = call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
+    return failed == 0

@@ -14,7 +14,19 @@ from frontier_core.errors import ConfigError, DataError, UsageError
 from frontier_core.nearest import did_you_mean
 from frontier_core.resources import shipped
 
-_KEYS = ("name", "skill", "levels", "weight", "brief", "tools", "safety_tags", "license", "fixture")
+_KEYS = (
+    "name",
+    "skill",
+    "levels",
+    "weight",
+    "brief",
+    "tools",
+    "safety_tags",
+    "license",
+    "fixture",
+    "topics",
+    "personas",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +34,8 @@ class Domain:
     """One line of the table: a domain, the skill that generates it, its levels and its prior weight.
 
     `weight` is relative; the priors of a file are normalised over all its (domain, level) cells. `fixture` is the world
-    of its plans that bring none (validators/fixtures.py).
+    of its plans that bring none (validators/fixtures.py). `topics` and `personas` are what a teacher's tasks are told
+    apart by: what they are about, and who asks.
     """
 
     name: str
@@ -34,6 +47,8 @@ class Domain:
     safety_tags: tuple[str, ...] = ()
     license: str = ""
     fixture: dict[str, Any] = field(default_factory=dict, hash=False)
+    topics: tuple[str, ...] = ()
+    personas: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.levels or min(self.levels) < 1:
@@ -67,7 +82,11 @@ def load_domains(path: str | Path | None = None) -> list[Domain]:
     entries = document.get("domains") if isinstance(document, dict) else None
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{file}: needs a list under `domains:`", hint="see the domains.yaml that ships")
-    domains = [_domain(entry, f"{file}: domains[{index}]") for index, entry in enumerate(entries)]
+    for key in document:
+        if key not in ("domains", "personas"):
+            raise ConfigError(f"{file}: unknown key {key!r}", hint=did_you_mean(str(key), ("domains", "personas")))
+    everybody = _texts(document, "personas", str(file))
+    domains = [_domain(entry, everybody, f"{file}: domains[{index}]") for index, entry in enumerate(entries)]
     names = [domain.name for domain in domains]
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -75,7 +94,7 @@ def load_domains(path: str | Path | None = None) -> list[Domain]:
     return domains
 
 
-def _domain(entry: Any, where: str) -> Domain:
+def _domain(entry: Any, everybody: tuple[str, ...], where: str) -> Domain:
     if not isinstance(entry, dict):
         raise ConfigError(f"{where}: is no mapping", hint="each domain has name, skill and levels")
     for key in entry:
@@ -101,7 +120,18 @@ def _domain(entry: Any, where: str) -> Domain:
         safety_tags=tuple(map(str, entry.get("safety_tags", ()))),
         license=str(entry.get("license", "")),
         fixture=entry.get("fixture", {}),
+        topics=_texts(entry, "topics", where),
+        personas=_texts(entry, "personas", where) or everybody,
     )
+
+
+def _texts(entry: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
+    values = entry.get(key) or []
+    if not isinstance(values, list) or not all(isinstance(value, str) and value.strip() for value in values):
+        raise ConfigError(f"{where}: {key} must be a list of texts")
+    if len(set(values)) != len(values):
+        raise ConfigError(f"{where}: {key}: {max(values, key=values.count)!r} is listed twice")
+    return tuple(values)
 
 
 def choose_domains(domains: Sequence[Domain], skills: Sequence[str]) -> list[Domain]:

@@ -64,17 +64,23 @@ def dumps(value: Any) -> bytes:
             raise DataError("a string holds a lone surrogate, which UTF-8 can't carry", code="surrogate") from error
 
 
-def read_rows(source: str | Path, *, notes: list[str] | None = None) -> Iterator[Row]:
+def open_input(source: str | Path) -> BinaryIO:
+    """Opens a file (uncompressed by suffix) or "-" for reading bytes; one that can't be opened raises UsageError."""
+    return _open_input(source, STDIN_NAME if str(source) == "-" else str(source))
+
+
+def read_rows(source: str | Path, *, notes: list[str] | None = None, name: str = "") -> Iterator[Row]:
     """Yields every non-blank line of a file with its record or its problem; a bad line costs only itself.
 
     Args:
         source: a path, or "-" for standard input.
         notes: gets remarks about the whole file (CRLF line ends, blank lines); None drops them.
+        name: what the file is called in messages and rows; its path by default.
     Raises:
         DataError: the file as a whole can't be read (empty, UTF-16, BOM, LFS pointer, pretty-printed JSON).
         UsageError: there is no such file.
     """
-    name = STDIN_NAME if str(source) == "-" else str(source)
+    name = name or (STDIN_NAME if str(source) == "-" else str(source))
     stream = _open_input(source, name)
     num_blank = num_crlf = num_rows = 0
     try:
@@ -109,6 +115,18 @@ def read_records(source: str | Path, *, notes: list[str] | None = None) -> Itera
         if row.problem is not None:
             raise row.problem
         yield row.record
+
+
+def parse_line(line: bytes, *, path: str, number: int, is_torn: bool = False) -> Row:
+    """Gives one line as `read_rows` would: its record, or what is wrong with it.
+
+    Args:
+        line: without its line end.
+        path: the file, for messages.
+        number: the line's number, from 1.
+        is_torn: it is the last one and has no line end.
+    """
+    return _parse(line, path, number, is_torn=is_torn)
 
 
 def _parse(line: bytes, name: str, number: int, *, is_torn: bool) -> Row:

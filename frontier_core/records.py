@@ -82,7 +82,7 @@ class TagStats:
         """Standard error of the mean; 0.0 below two values."""
         if self.n < 2:
             return 0.0
-        variance = max(0.0, self.total_sq - self.total**2 / self.n) / (self.n - 1)
+        variance = max(0.0, self.total_sq - self.total * self.total / self.n) / (self.n - 1)
         return sqrt(variance / self.n)
 
 

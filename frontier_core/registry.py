@@ -28,6 +28,7 @@ class Registry:
         self.group = group
         self._builtin = dict(builtin)
         self._loaded: dict[str, Any] = {}
+        self._points: dict[str, Any] | None = None
 
     def names(self) -> list[str]:
         """Gives every registered name: what ships in its order, then plug-ins sorted."""
@@ -50,6 +51,8 @@ class Registry:
         return getattr(import_module(module), attribute)
 
     def _plugins(self) -> dict[str, Any]:
-        from importlib.metadata import entry_points  # slow to import; built-in names never need it
+        if self._points is None:
+            from importlib.metadata import entry_points  # slow to import and to read; built-in names never need it
 
-        return {point.name: point for point in entry_points(group=self.group)}
+            self._points = {point.name: point for point in entry_points(group=self.group)}
+        return self._points

@@ -59,6 +59,15 @@ def compare(paths: Sequence[str]) -> list[Ranked]:
     return sorted(later_first, key=lambda entry: -entry.mean_accuracy)
 
 
+def scores_by_step(paths: Sequence[str]) -> dict[int, float]:
+    """Gives step -> mean accuracy over skills of evaluations of one run's checkpoints; the later file wins."""
+    scores: dict[int, float] = {}
+    for path in paths:
+        items = _items(path)
+        scores[int(items[0]["step"])] = mean_accuracy(tally_items(items))
+    return scores
+
+
 def _items(path: str) -> list[Record]:
     items = []
     for row in read_rows(path):

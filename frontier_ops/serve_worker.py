@@ -5,8 +5,8 @@ Out: {"event": "ready", ...} once, or {"event": "failed", "message"}; then per r
      {"event": "text", "id", "text", "first"?}, closed by {"event": "done", "id", "finish_reason", "prompt_tokens",
      "completion_tokens"} or {"event": "error", "id", "code", "message"}
 
-Requests are answered one at a time, in order; batching is not covered. The only file of this package that imports
-torch and transformers, and nothing imports it: serve_link.py starts it.
+Requests are answered one at a time, in order; batching is not covered. This file and local_teacher_server.py are
+the only ones of this package that import torch and transformers; both run in processes of their own.
 """
 
 # ruff: noqa: N803, N806 - tensors carry their shape in the name
@@ -70,7 +70,7 @@ class Engine:
         self.num_parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.end_ids = self._end_ids()
         takes = inspect.signature(self.model.forward).parameters
-        self._options = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+        self.options = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
 
     def _end_ids(self) -> set[int]:
         configured = self.model.generation_config.eos_token_id
@@ -120,7 +120,7 @@ class Engine:
             while num_tokens < limit:
                 if is_cancelled():
                     return "cancelled", num_tokens
-                out = self.model(input_ids=tokens_BT, past_key_values=cache, use_cache=True, **self._options)
+                out = self.model(input_ids=tokens_BT, past_key_values=cache, use_cache=True, **self.options)
                 cache = out.past_key_values
                 token = choose(out.logits[0, -1], request["temperature"], request["top_p"], generator)
                 num_tokens += 1
@@ -195,7 +195,7 @@ def main(folder: str) -> int:
     except Exception as error:  # whatever a library says about a model it can't load, the front shall hear it
         send({"event": "failed", "message": f"{folder}: the model can't be loaded: {_first_line(error)}", "hint": ""})
         return DataError.exit_code
-    _limit_threads(engine)
+    limit_threads(engine)
     send(
         {
             "event": "ready",
@@ -209,7 +209,8 @@ def main(folder: str) -> int:
         _answer_one(engine, inbox.get(), send, cancelled)
 
 
-def _limit_threads(engine: Engine) -> None:
+def limit_threads(engine: Engine) -> None:
+    """Decodes a small model on one CPU thread."""
     import torch
 
     if engine.device == "cpu" and engine.num_parameters <= ONE_THREAD_PARAMETERS:

@@ -10,10 +10,11 @@ from frontier_core.jsonl import read_rows
 from frontier_core.lineage import mark
 from frontier_core.rejects import reject_record
 from frontier_ops.stage_files import StageResult, StageWriter, Target
-from generators.diversity import By, Coverage, NearDuplicates, text_of
+from generators.diversity import Coverage
 from validators.base import problem_findings
+from validators.near_duplicates import By, NearDuplicateFilter, text_of
 
-PRODUCER = "dedup@1.0.0"
+PRODUCER = "dedup@2.0.0"
 
 
 def dedup(
@@ -30,7 +31,7 @@ def dedup(
     """
     if not 0 < threshold <= 1:
         raise ConfigError(f"--threshold {threshold} is not above 0 and at most 1")
-    seen = NearDuplicates(threshold)
+    seen = NearDuplicateFilter(threshold)
     about: dict[str, Any] = {"producer": PRODUCER, "params": {"threshold": threshold, "by": by}}
     with StageWriter(target, "synth dedup", [source], judges=True, **about) as writer:
         for row in read_rows(source):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from frontier_core import domains as domain_file
-from frontier_core.allocation import read_policy, weights_of
+from frontier_core.allocation import generation_weights
 from frontier_core.domains import Domain
 from frontier_core.errors import DataError, UsageError
 from frontier_core.jsonl import Row, read_rows
@@ -117,8 +117,8 @@ def choose_domains(path: str, skills: Sequence[str]) -> list[Domain]:
 def choose_requests(
     domains: Sequence[Domain], num: int, *, levels: Sequence[int] = (), policy: str = ""
 ) -> list[Request]:
-    """Splits a run of `num` records over its cells, by the policy file when one is given."""
-    weights = weights_of(read_policy(policy)) if policy else None
+    """Splits a run of `num` records over its cells, by what the policy file says to generate when one is given."""
+    weights = generation_weights(policy) if policy else None
     return synth.plan_requests(domains, num, levels=levels, weights=weights)
 
 

@@ -7,8 +7,8 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from generators.teachers.ledger import Estimator, Ledger, Price, rough_tokens, t
 from generators.teachers.pace import Breaker, Pace
 from generators.teachers.tasks import tasks_from_cells, tasks_from_rows
 from generators.teachers.teach import Asker, Feed, Job, Outcome, Run, bad_line
-from generators.teachers.wire import WIRES, Reply, Sampling, Teacher, Wire
+from generators.teachers.wire import WIRES, OpenAIWire, Reply, Sampling, Teacher, Wire
 from generators.templates import PromptTemplate
 
 TICK_S = 0.5
@@ -92,8 +92,8 @@ class Teaching:
         except OSError:
             return None  # reading the tasks says it better
 
-    def asker(self, estimator: Estimator) -> Asker:
-        """Gives what turns tasks into requests and answers into records."""
+    def asker(self, estimator: Estimator, on_plain: Callable[[], None] = lambda: None) -> Asker:
+        """Gives what turns tasks into requests and answers into records; see `Asker` for `on_plain`."""
         return Asker(
             self.teacher,
             self.template,
@@ -102,6 +102,7 @@ class Teaching:
             estimator=estimator,
             schema=self.template.schema if self.is_structured else None,
             repairs=self.repairs,
+            on_plain=on_plain,
         )
 
     def estimator(self) -> Estimator:
@@ -120,7 +121,7 @@ class Teaching:
         """Gives what the sidecar says about the stage."""
         front = self.template.front
         params: dict[str, Any] = {
-            "teacher": f"{self.teacher.wire.kind}:{self.teacher.model}",
+            "teacher": self.teacher.name,
             "template": front.name,
             "template_digest": self.template.digest,
             "sampling": self.sampling.to_record(),
@@ -153,13 +154,15 @@ def teach(
     """
     key = _key(teaching)
     path = teaching.journal_path(target.output)
-    with Journal(path) as journal, _writer(teaching, target) as writer:
+    with Journal(path) as journal, _started(teaching, on_note) as teaching, _writer(teaching, target) as writer:
         if path is None:
             on_note("no journal: a run that breaks off pays again; --journal FILE keeps every reply")
         elif journal.num_loaded:
             on_note(f"{path}: {journal.num_loaded} replies from before")
         try:
-            asyncio.run(_teach(teaching, key, journal, writer, on_reject=on_reject, on_progress=on_progress))
+            asyncio.run(
+                _teach(teaching, key, journal, writer, on_note=on_note, on_reject=on_reject, on_progress=on_progress)
+            )
         except ServiceError as error:
             kept = f"{len(journal)} replies are kept in {path}" if path else "--journal FILE would keep the replies"
             raise _with_hint(error, f"{error.hint}; {kept}".removeprefix("; ")) from error
@@ -174,6 +177,7 @@ async def _teach(
     journal: Journal,
     writer: StageWriter,
     *,
+    on_note: Note,
     on_reject: Note,
     on_progress: Report | None,
 ) -> None:
@@ -192,7 +196,8 @@ async def _teach(
     )
     gate = Gate(pace, Breaker(cool_s=teaching.cool_s), ledger, stall_s=teaching.stall_s)
     estimator = teaching.estimator()
-    asker = teaching.asker(estimator)
+    plain = "the teacher knows no JSON Schema (response_format): asked in words alone, as with --no-structured"
+    asker = teaching.asker(estimator, on_plain=lambda: on_note(plain))
     feed = Feed(teaching.jobs(asker), is_slow=_is_slow(teaching.source))
     run = Run(asker, feed, teaching.concurrency, _emitter(writer, on_reject))
     client = Client(
@@ -256,8 +261,14 @@ def estimate(teaching: Teaching, *, output: str = "-") -> dict[str, Any]:
     """
     path = teaching.journal_path(output)
     has_journal = path is not None and path.is_file()
+    teaching = _named(teaching)
     with Journal(path if has_journal else None, is_read_only=has_journal) as journal:
-        return asyncio.run(_estimate(teaching, journal))
+        found = asyncio.run(_estimate(teaching, journal))
+        if len(journal) and not found["num_cached"] and teaching.is_structured:
+            # A teacher that knows no schemas was asked without, so its replies are filed under such requests.
+            plain = asyncio.run(_estimate(replace(teaching, is_structured=False), journal))
+            return plain if plain["num_cached"] else found
+        return found
 
 
 async def _estimate(teaching: Teaching, journal: Journal) -> dict[str, Any]:
@@ -314,6 +325,8 @@ def batch(
     Returns:
         The counts; `report` has `num_requests`, written to the batch file.
     """
+    if teaching.teacher.folder:
+        raise UsageError("a local teacher has no batch API", hint="leave --batch-out and --batch-in out")
     path = teaching.journal_path(target.output)
     if not results:
         # Nothing is answered yet, so there are no records to write.
@@ -348,6 +361,31 @@ async def _settle_all(teaching: Teaching, offline: Offline, writer: StageWriter,
         outcome = await asker.outcome(job, offline.ask)
         is_waiting = outcome.reject is not None and outcome.reject["code"] == "batched"
         emit(Outcome() if is_waiting else outcome)
+
+
+def _named(teaching: Teaching) -> Teaching:
+    """Gives a local teacher the name of its weights, which requests are filed under."""
+    from frontier_ops.local_teacher import model_name
+
+    teacher = teaching.teacher
+    if not teacher.folder:
+        return teaching
+    return replace(teaching, teacher=replace(teacher, model=model_name(Path(teacher.folder))))
+
+
+@contextmanager
+def _started(teaching: Teaching, on_note: Note) -> Iterator[Teaching]:
+    """Gives the teaching with a teacher that answers: a local one is served as long as this lasts."""
+    from frontier_ops.local_teacher import serving
+
+    teaching = _named(teaching)
+    teacher = teaching.teacher
+    if not teacher.folder:
+        yield teaching
+        return
+    on_note(f"loading {teacher.model}")
+    with serving(Path(teacher.folder), batch_size=teaching.concurrency) as url:
+        yield replace(teaching, teacher=replace(teacher, wire=OpenAIWire(url)))
 
 
 def is_paid(teaching: Teaching) -> bool:

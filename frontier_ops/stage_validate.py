@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from frontier_core.profiles import ProfileName
 from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, silent
 from validators import content_gate, schema_gate
-from validators.content_gate import LevelName
+from validators.base import GateSettings
 from validators.validation import Validation
 
 
@@ -13,9 +12,8 @@ def validate(
     source: str,
     target: Target | None,
     *,
-    level: LevelName,
-    spec: str,
-    profile: ProfileName,
+    settings: GateSettings,
+    spec: str = "auto",
     on_reject: Note = silent,
     on_note: Note = silent,
 ) -> StageResult:
@@ -24,7 +22,7 @@ def validate(
     Raises:
         DataError: the file as a whole can't be read (empty, UTF-16, a Git LFS pointer, ...).
     """
-    run = Validation(level, spec, profile)
+    run = Validation(settings, spec)
     notes: list[str] = []
     if target is None:
         for judged in run.judge(source, notes=notes):
@@ -32,13 +30,14 @@ def validate(
                 on_reject(judged.complaint())
         result = StageResult(tally=run.tally)
     else:
-        producer = f"{_gates()}/{level}"
-        params = {"level": level, "spec": spec, "profile": profile}
-        with StageWriter(target, "validate", [source], judges=True, producer=producer, params=params) as writer:
+        producer = f"{_gates()}/{settings.level}"
+        params = {"level": settings.level, "spec": spec, "profile": settings.profile}
+        inputs = [source, *map(str, settings.against)]
+        with StageWriter(target, "validate", inputs, judges=True, producer=producer, params=params) as writer:
             result = writer.result
             for judged in run.judge(source, notes=notes):
                 if judged.verdict.ok:
-                    writer.output.write_raw(judged.accepted_line(level))
+                    writer.output.write_raw(judged.accepted_line(settings.level))
                     result.tally.add(judged.row.record)
                     result.tally.specs[judged.spec] += 1
                 else:

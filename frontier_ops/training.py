@@ -73,9 +73,11 @@ def resolve_config(
     return resolved, found.origins | dict.fromkeys(given, "command line")
 
 
-def with_origins(config: TrainerConfig, origins: dict[str, str]) -> dict[str, Any]:
-    """Gives each setting with its value and where that came from: command line, a place in a file, or default."""
-    return {key: {"value": value, "origin": origins.get(key, "default")} for key, value in config.to_mapping().items()}
+def plan(config: TrainerConfig, origins: dict[str, str]) -> dict[str, Any]:
+    """Gives what a run would do, without torch: sizes, tokens, steps, memory, each setting and where it came from."""
+    from trainer.dry_run import plan_run
+
+    return plan_run(config, {key: origins.get(key, "default") for key in config.to_mapping()})
 
 
 def train(

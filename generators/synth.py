@@ -244,6 +244,13 @@ def replay(metadata: Record, *, source: Source = GENERATORS.get) -> Record:
     Raises:
         DataError: a coordinate is missing, or the installed generator has another version.
     """
+    if isinstance(metadata.get("teacher"), dict):
+        raise DataError(
+            "a teacher wrote this record, no generator",
+            pointer="/metadata/teacher",
+            code="no_coordinates",
+            hint="the same synth teach command with the same --journal gives it again, for nothing",
+        )
     wanted = {"skill": str, "generator_id": str, "generator_version": str, "seed": int, "index": int, "level": int}
     for key, kind in wanted.items():
         if not isinstance(metadata.get(key), kind):

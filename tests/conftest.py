@@ -17,6 +17,12 @@ def pytest_runtest_makereport(item, call):
         report.longrepr = f"a Docker test skipped: {report.longrepr}"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_index_folder(tmp_path_factory):
+    """Indexes of the tests' files go into a folder of the tests' own."""
+    os.environ["FRONTIER_INDEX_DIR"] = str(tmp_path_factory.mktemp("index"))
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """A model folder of a few thousand parameters, made by our own `model init`."""

@@ -76,6 +76,8 @@ def render(tokenizer: Any, messages: Sequence[Message]) -> list[Segment]:
         ConfigError: the template renders earlier turns differently once later ones are there, so that no training
             text can agree with what is seen at generation.
     """
+    if tokenizer.chat_template == plain_chatml():
+        return _chatml(messages)
     segments: list[Segment] = []
     done = ""
     for index, message in enumerate(messages):
@@ -91,6 +93,23 @@ def render(tokenizer: Any, messages: Sequence[Message]) -> list[Segment]:
         answer = after[len(before) :].rstrip()
         segments += [Segment(before[len(done) :], False), Segment(answer, True)]
         done = before + answer
+    return segments
+
+
+def _chatml(messages: Sequence[Message]) -> list[Segment]:
+    """Gives what `render` gives under plain ChatML, without the template engine: the most used template by far."""
+    segments: list[Segment] = []
+    before = ""
+    for index, message in enumerate(messages):
+        if message["role"] != "assistant":
+            before += f"{IM_START}{message['role']}\n{message['content']}{IM_END}\n"
+            continue
+        # As the template does, an opening answer has no past, not even its own role mark.
+        opening = f"{IM_START}assistant\n"
+        answer = f"{message['content']}{IM_END}"
+        segments.append(Segment(before + opening if index else "", False))
+        segments.append(Segment(answer if index else opening + answer, True))
+        before = "\n"
     return segments
 
 
@@ -114,20 +133,29 @@ def render_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[Segment]:
 def encode(tokenizer: Any, conversations: Sequence[Sequence[Segment]]) -> list[tuple[list[int], list[bool]]]:
     """Gives (ids, is_supervised) per conversation, both of length T.
 
-    Segments are encoded one by one, so that no merge ever spans the border between prompt and answer.
+    Segments are encoded one by one, so that no merge ever spans the border between prompt and answer; a segment that
+    many conversations share is encoded once.
     """
-    texts = [segment.text for segments in conversations for segment in segments]
-    encoded = iter(tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else [])
+    texts = list(dict.fromkeys(segment.text for segments in conversations for segment in segments))
+    encoded = dict(zip(texts, _ids(tokenizer, texts), strict=True))
     rows: list[tuple[list[int], list[bool]]] = []
     for segments in conversations:
         ids: list[int] = []
         mask: list[bool] = []
         for segment in segments:
-            part = next(encoded)
+            part = encoded[segment.text]
             ids += part
             mask += [segment.is_supervised] * len(part)
         rows.append((ids, mask))
     return rows
+
+
+def _ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    """Gives the ids of texts; straight from the Rust tokenizer where there is one, which takes half the time."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return list(tokenizer(texts, add_special_tokens=False)["input_ids"]) if texts else []
+    return [found.ids for found in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:

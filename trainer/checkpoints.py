@@ -74,7 +74,7 @@ def step_of(checkpoint: Path) -> int:
     return int(match.group(1)) if match else -1
 
 
-def _folders(run_dir: Path) -> list[Path]:
+def folders(run_dir: Path) -> list[Path]:
     """Gives the folders named checkpoint-N, newest first, torn ones included."""
     found = [path for path in run_dir.iterdir() if path.is_dir() and step_of(path) >= 0] if run_dir.is_dir() else []
     return sorted(found, key=step_of, reverse=True)
@@ -87,7 +87,7 @@ def newest_committed(run_dir: Path, notes: list[str] | None = None) -> Path | No
         run_dir: the run's folder; it need not exist.
         notes: gets one remark per torn checkpoint that was passed over; None drops them.
     """
-    for checkpoint in _folders(run_dir):
+    for checkpoint in folders(run_dir):
         problem = damage(checkpoint)
         if not problem:
             return checkpoint
@@ -133,7 +133,7 @@ def resolve_model(path: str | Path, notes: list[str] | None = None) -> Path:
         if any((folder / name).is_file() for name in _WEIGHTS):
             return folder
         raise ConfigError(f"{folder}: has a config.json but no weights ({_WEIGHTS[0]})")
-    if _folders(folder):
+    if folders(folder):
         return latest_checkpoint(folder, notes)
     raise ConfigError(
         f"{folder}: holds neither a model (config.json) nor checkpoints",
@@ -142,9 +142,36 @@ def resolve_model(path: str | Path, notes: list[str] | None = None) -> Path:
 
 
 def drop_old(run_dir: Path, keep_last: int) -> None:
-    """Removes all but the newest `keep_last` checkpoints; call it only when the newest is committed."""
-    for checkpoint in _folders(run_dir)[keep_last:]:
-        shutil.rmtree(checkpoint)
+    """Removes all but the newest `keep_last` checkpoints; call it only when the newest is committed.
+
+    A checkpoint with missing or short files does not count, and the one that was written last always stays: after a
+    resumption that passed over a damaged checkpoint, the good ones have lower numbers.
+    """
+    found = folders(run_dir)
+    whole = [checkpoint for checkpoint in found if looks_whole(checkpoint)]
+    if not whole:
+        return
+    kept = {*whole[:keep_last], max(whole, key=lambda checkpoint: (checkpoint / MANIFEST).stat().st_mtime_ns)}
+    for checkpoint in found:
+        if checkpoint not in kept and step_of(checkpoint) < step_of(whole[0]):
+            remove(checkpoint)
+
+
+def looks_whole(checkpoint: Path) -> bool:
+    """Says whether every listed file is there in its size, which is cheap; `damage` also compares the bytes."""
+    try:
+        files = orjson.loads((checkpoint / MANIFEST).read_bytes())["files"]
+        return all((checkpoint / name).stat().st_size == entry["bytes"] for name, entry in files.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def remove(checkpoint: Path) -> None:
+    """Removes a checkpoint: its name goes first and at once, so that nobody meets half of it."""
+    doomed = checkpoint.with_name(f".{checkpoint.name}.{os.getpid()}.gone.tmp")
+    shutil.rmtree(doomed, ignore_errors=True)
+    os.rename(checkpoint, doomed)
+    shutil.rmtree(doomed)
 
 
 def drop_temp(run_dir: Path) -> None:
@@ -156,7 +183,7 @@ def drop_temp(run_dir: Path) -> None:
 def drop_run(run_dir: Path) -> None:
     """Removes everything a run wrote, so that another can begin; other files in the folder stay."""
     drop_temp(run_dir)
-    for checkpoint in _folders(run_dir):
+    for checkpoint in folders(run_dir):
         shutil.rmtree(checkpoint)
     for name in ("events.jsonl", "result.json", "config.resolved.json"):
         (run_dir / name).unlink(missing_ok=True)

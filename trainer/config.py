@@ -24,6 +24,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "on_change": ("refuse", "restart"),
     "method": ("sft", "sparring", "dpo", "grpo", "distill"),
     "adapter": ("none", "lora", "dora", "qlora"),
+    "profile_mode": ("fixed", "random", "random_stop"),
     "layout": ("auto", "flat", "padded"),
     "surprise_metric": ("none", "entropy", "confidence", "perplexity", "margin"),
 }
@@ -73,6 +74,7 @@ _NOT_DECISIVE = (
     "max_loss_rise",
     "locked",
     "model_name",
+    "policy",
 )
 """Keys that may change between a run and its resumption: the model's and the data's bytes are compared instead."""
 
@@ -123,6 +125,14 @@ class TrainerConfig:
     """How examples lie in a pass: flat without padding, or padded; auto is flat wherever the model's own padded path
     agrees with it."""
     model_name: str = ""
+    profile_mode: str = "fixed"
+    """How emoji_think is put on: four thinking faces always, or drawn per record, with or without a stop signal."""
+    system_prompt: str = ""
+    """What every chat begins with instead of its own system turn; "" leaves it."""
+    stream: str = ""
+    """A stream profile (name or file) that draws the steps from train_files; "" is pass after pass over the data."""
+    policy: str = ""
+    """A policy file (of: frontier reweight) whose weights the stream follows while the run goes on."""
     method: str = "sft"
     adapter: str = "none"
     lora_rank: int = 8

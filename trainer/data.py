@@ -8,7 +8,7 @@ small and the gradient does not depend on the layout. Packing and streaming are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from frontier_core.errors import DataError
 from frontier_core.jsonl import Row, read_rows
 from frontier_core.nearest import did_you_mean
-from frontier_core.profiles import ProfileName, dress, undress
+from frontier_core.profiles import ProfileName, dress, dress_at_random, undress
 from frontier_core.records import Message, Record, metadata_of, tag_of
 from frontier_core.schemas import guess_spec
 from frontier_core.seeds import child_random
@@ -68,14 +68,35 @@ class TrainingData:
     notes: list[str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dressing:
+    """How chats are dressed beyond their profile.
+
+    `mode` is "fixed", or for emoji_think "random" and "random_stop" (see `dress_at_random`), drawn by `seed` and the
+    record's place among all; `system_prompt` replaces or precedes what a chat begins with, "" leaves it.
+    """
+
+    mode: str = "fixed"
+    system_prompt: str = ""
+    seed: int = 0
+
+
+FIXED = Dressing()
+
+
 def read_training_data(
-    files: Iterable[str | Path], profile: ProfileName, *, see: Callable[[Record], None] = lambda _: None
+    files: Iterable[str | Path],
+    profile: ProfileName,
+    dressing: Dressing = FIXED,
+    *,
+    see: Callable[[Record], None] = lambda _: None,
 ) -> TrainingData:
     """Reads and checks every record of the files; the first bad one stops the run.
 
     Args:
         files: JSONL files of chat_sft_v1, syllo_v1, sparring_v1 or completion_v1 records; "-" is a pipe.
         profile: put on every assistant turn; a turn that has it already keeps it.
+        dressing: what else is done to chats.
         see: shown every record that is fit.
     Raises:
         DataError: an unreadable row, an unfit record, a wrong role, no answer; names file:line and pointer.
@@ -86,7 +107,7 @@ def read_training_data(
     digest = blake2b(digest_size=16)
     for file in files:
         for row in read_rows(file, notes=notes):
-            samples.append(_sample(row, profile))
+            samples.append(_dressed(_sample(row, profile), len(samples), profile, dressing))
             see(row.record)
             digest.update(row.raw + b"\n")
     return TrainingData(samples=samples, sha=digest.hexdigest(), notes=notes)
@@ -210,6 +231,25 @@ def _sample(row: Row, profile: ProfileName) -> Sample:
         hint = "turn plans into chats with: frontier synth format --to echo" if spec == "plan_v1" else ""
         raise _bad(row, "", f"a record of shape {spec or 'unknown'} can't be trained on", "spec", hint)
     return Sample(messages=messages, text=text, tag=tag_of(metadata_of(record)), path=row.path, line=row.number)
+
+
+def _dressed(sample: Sample, index: int, profile: ProfileName, dressing: Dressing) -> Sample:
+    """Puts a system prompt and random mode on a chat; `index` is its place among all records of the run."""
+    if not sample.messages or dressing == FIXED:
+        return sample
+    messages = [dict(message) for message in sample.messages]
+    if dressing.mode != "fixed" and profile == "emoji_think":
+        rng = child_random("trainer.profile", dressing.seed, index)
+        for place, message in enumerate(messages):
+            if message["role"] == "assistant":
+                is_stopping = dressing.mode == "random_stop"
+                message["content"], told = dress_at_random(message["content"], rng, is_stopping=is_stopping)
+                if told and place and messages[place - 1]["role"] == "user":
+                    messages[place - 1]["content"] += "\n\n" + told
+    if dressing.system_prompt:
+        rest = messages[1:] if messages[0]["role"] == "system" else messages
+        messages = [{"role": "system", "content": dressing.system_prompt}, *rest]
+    return replace(sample, messages=tuple(messages))
 
 
 def _completion(row: Row, record: Record) -> str:

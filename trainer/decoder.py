@@ -152,7 +152,7 @@ def layer_forward(layer: Any, hidden_1RH: Any, plan: FlatPlan, rotation: Any, *,
     value = attention.v_proj(normed).unflatten(-1, (-1, width))
     query_cos, query_sin = cos, sin
     if is_last:
-        hidden, normed = hidden[plan.row_R], normed[plan.row_R]
+        hidden, normed = hidden.index_select(0, plan.row_R), normed.index_select(0, plan.row_R)
         query_cos, query_sin = cos[plan.row_R], sin[plan.row_R]
     query = attention.q_proj(normed).unflatten(-1, (-1, width))
     if hasattr(attention, "q_norm"):

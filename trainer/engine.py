@@ -29,6 +29,7 @@ from trainer.config import TrainerConfig, TrainingResult
 from trainer.control import Control
 from trainer.data import TrainingData, Unit
 from trainer.diagnosis import Diverged
+from trainer.draws import WEIGHT_LOG
 from trainer.locks import check_locks
 from trainer.model_files import load_for_training, load_tokenizer
 from trainer.preflight import preflight
@@ -129,7 +130,7 @@ class TrainerEngine:
         resumed_from = step_of(run.checkpoint) if run.checkpoint else 0
         sink = EventSink(run.run_dir / EVENTS)
         schedule = Schedule(run.config, stop, self._status_writer)
-        trainer = _trainer(run, tokenizer, units, sink=sink, monitors=monitors)
+        trainer = _trainer(run, tokenizer, units, sink=sink, monitors=monitors, first_step=resumed_from)
         schedule.trainer = trainer
         for callback in (*callbacks, schedule):
             trainer.add_callback(callback)
@@ -174,6 +175,7 @@ def _begin(run: _Run, origins: dict[str, Any]) -> TrainingResult | None:
             )
         run.notes.append(f"{run.run_dir}: an earlier run of another config, model or data was removed")
         drop_run(run.run_dir)
+        (run.run_dir / WEIGHT_LOG).unlink(missing_ok=True)
     elif old is None and (newest_committed(run.run_dir) or (run.run_dir / EVENTS).exists()):
         raise ConfigError(f"{run.run_dir}: holds a run without its {RESOLVED}", hint="choose another -o")
     run.checkpoint = newest_committed(run.run_dir, run.notes)
@@ -213,7 +215,15 @@ def _prepare(run: _Run) -> tuple[Any, list[Unit]]:
     return tokenizer, units
 
 
-def _trainer(run: _Run, tokenizer: Any, units: list[Unit], *, sink: EventSink, monitors: Sequence[Monitor]) -> Any:
+def _trainer(
+    run: _Run,
+    tokenizer: Any,
+    units: list[Unit],
+    *,
+    sink: EventSink,
+    monitors: Sequence[Monitor],
+    first_step: int,
+) -> Any:
     """Gives the loop of the run's method: the engine's own, or the one its recipe brings."""
     from trainer.hf_trainer import FrontierTrainer
 
@@ -227,7 +237,7 @@ def _trainer(run: _Run, tokenizer: Any, units: list[Unit], *, sink: EventSink, m
     }
     if isinstance(run.recipe, BringsTrainer):
         return run.recipe.make_trainer(model, tokenizer, **parts)
-    trainer = FrontierTrainer(model, tokenizer, units, run.recipe, **parts)
+    trainer = FrontierTrainer(model, tokenizer, units, run.recipe, first_step=first_step, **parts)
     trainer.prepare_recipe(run.checkpoint)
     return trainer
 
@@ -257,7 +267,7 @@ def _result(
         "num_dropped_too_long": run.num_dropped,
         "num_parameters": sum(weight.numel() for weight in trainer.model.parameters()),
         "num_supervised_tokens": trainer.tokens_done,
-        "tokens_per_s": round(trainer.tokens_done / max(runtime, 1e-9), 1),
+        "tokens_per_s": round((trainer.tokens_done - trainer.tokens_before) / max(runtime, 1e-9), 1),
         **trainer.about(),
         "is_template_replaced": run.is_template_replaced,
         "notes": run.notes,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -237,7 +238,26 @@ class FlatModel:
             return f"loss {other:.6f} instead of {loss:.6f}"
         error = sum((a - b).square().sum().item() for a, b in zip(grads, others, strict=True)) ** 0.5
         size = sum(a.square().sum().item() for a in grads) ** 0.5
-        return "" if error <= limit * max(size, 1e-12) else f"gradient differs by {error / max(size, 1e-12):.1e}"
+        if error > limit * max(size, 1e-12):
+            return f"gradient differs by {error / max(size, 1e-12):.1e}"
+        return self._leaks(sample, call, autocast, limit / 10)
+
+    def _leaks(self, sample: list[tuple[int, Unit]], call: Any, autocast: Any, limit: float) -> str:
+        """Says that an example's losses depend on another that lies before it in the pass, "" when they do not."""
+        (_, before), behind = sample[0], sample[-1]
+        found = []
+        for turned in (before, tuple(replace(example, ids=example.ids[::-1]) for example in before)):
+            one = make_pass([(0, turned), behind], layout="flat")
+            step = StepTotals(num_tokens=one.num_supervised, num_samples=len(one.examples), num_units=2)
+
+            def loss_of(rows: Rows, first: int = len(before)) -> LossOutput:
+                loss_N, _ = cross_entropy(rows.hidden_NH, rows.head, rows.target_N)
+                return LossOutput(loss=None, row_loss_N=loss_N[rows.sample_N >= first])
+
+            with torch.no_grad(), self.holding(), (autocast or _nothing)():
+                found.append(self.run(one, loss_of, step, call=call).row_loss_N)
+        far = (found[0] - found[1]).abs().max().item()
+        return "" if far <= limit * found[0].abs().max().item() else f"another tokens moves a loss by {far:.1e}"
 
     def _probe(self, sample: list[tuple[int, Unit]], call: Any, autocast: Any) -> tuple[float, list[Any]]:
         one = make_pass(sample, layout=self.layout)
@@ -275,8 +295,6 @@ def _probed(model: Any, layers: list[Any]) -> list[Any]:
 
 def check_units(units: Sequence[Unit]) -> list[tuple[int, Unit]]:
     """Gives the few units the first-use check reads: short ones, two of them alike at the start where there are."""
-    from dataclasses import replace
-
     picked: list[tuple[int, Unit]] = []
     order = sorted(range(len(units)), key=lambda index: (sum(len(e.ids) for e in units[index]), index))
     for index in (order[:2] + order[len(order) // 2 :][:1]) or []:

@@ -18,12 +18,14 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from frontier_core.events import EventSink, TelemetryLine
+from frontier_core.jsonl import dumps, loads
 from trainer.adapters import save_model
 from trainer.checkpoints import begin_checkpoint, commit_checkpoint, drop_old
 from trainer.config import TrainerConfig
 from trainer.control import Control
-from trainer.data import Unit, plan_batches
+from trainer.data import Unit
 from trainer.diagnosis import Diverged, Watch, broken_samples
+from trainer.draws import Draws, draws_for
 from trainer.flat_model import FlatModel
 from trainer.locks import write_locks
 from trainer.losses import LossOutput
@@ -41,16 +43,18 @@ Monitor = Callable[[Sequence[TelemetryLine]], None]
 
 
 class StepPlan(torch.utils.data.Sampler[list[int]]):  # type: ignore[misc]
-    """The batch sampler of a run: the whole run is one pass over it, so resuming is skipping the steps done."""
+    """The batch sampler of a run: the whole run is one pass over it, begun at the first step not done yet."""
 
-    def __init__(self, batches: list[list[int]]) -> None:
-        self.batches = batches
+    def __init__(self, draws: Draws, num_steps: int, first_step: int) -> None:
+        self.draws = draws
+        self.num_steps = num_steps
+        self.first_step = first_step
 
     def __iter__(self) -> Any:
-        return iter(self.batches)
+        return (self.draws.at(step) for step in range(self.first_step, self.num_steps))
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return self.num_steps
 
 
 class NumberedUnits:
@@ -76,6 +80,7 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
         recipe: makes the loss.
         config: the run.
         num_steps: optimizer steps of the whole run.
+        first_step: steps done before this process.
         sink: where telemetry goes.
         monitors: called with the lines of each window.
         notes: get remarks, such as why a layout does not apply.
@@ -90,6 +95,7 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
         *,
         config: TrainerConfig,
         num_steps: int,
+        first_step: int = 0,
         sink: EventSink,
         monitors: Sequence[Monitor] = (),
         notes: list[str] | None = None,
@@ -106,7 +112,7 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
         self.step_loss = float("nan")
         self.step_norm = float("nan")
         self.step_tokens = 0
-        self.tokens_done = 0
+        self.tokens_done = self.tokens_before = 0
         self.is_between_steps = True
         self.window: Window | None = None
         self.strain = Strain()
@@ -115,11 +121,15 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
         self._is_settled = False
         self._step_began = 0.0
         self._pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-        self._plan = StepPlan(plan_batches(len(units), config.batch_size, num_steps, seed=config.seed))
+        self.draws = draws_for(config, units, Path(config.output_dir), num_steps, first_step)
+        self._plan = StepPlan(self.draws, num_steps, first_step)
 
     def get_train_dataloader(self) -> Any:
         """Gives the run's steps in order; each item is the list of (place, unit) pairs of one step."""
-        return DataLoader(self.train_dataset, batch_sampler=self._plan, collate_fn=list)
+        # A generator of its own: beginning to read must not draw from the one that dropout uses, or a resumed run
+        # would differ.
+        generator = torch.Generator().manual_seed(self.config.seed % 2**63)
+        return DataLoader(self.train_dataset, batch_sampler=self._plan, collate_fn=list, generator=generator)
 
     def floating_point_ops(self, _inputs: Any) -> int:
         """Gives 0: a step is a list of units, which the Trainer's estimate can't read."""
@@ -127,6 +137,10 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
 
     def prepare_recipe(self, checkpoint: Path | None) -> None:
         """Chooses the layout and lets the recipe make ready what its loss needs; call it once, before `train`."""
+        if checkpoint is not None and (checkpoint / ENGINE_STATE).is_file():
+            state = loads((checkpoint / ENGINE_STATE).read_bytes())
+            self.tokens_done = self.tokens_before = state["tokens_done"]
+            self.strain.load(state["strain"])
         self._settle()
         self.recipe.begin(
             Bench(
@@ -290,6 +304,7 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
         self._save_optimizer_and_scheduler(str(temp))
         self._save_rng_state(str(temp))
         self.state.save_to_json(str(temp / "trainer_state.json"))
+        (temp / ENGINE_STATE).write_bytes(dumps({"tokens_done": self.tokens_done, "strain": self.strain.state()}))
         commit_checkpoint(temp, run_dir, step, run_id=self.config.run_id)
         drop_old(run_dir, self.config.keep_last)
 
@@ -308,6 +323,10 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
         self.flat.close()
 
 
+ENGINE_STATE = "engine_state.json"
+"""In a checkpoint: what the engine itself counts over the run."""
+
+
 class Schedule(TrainerCallback):  # type: ignore[misc]
     """Decides after each step what is due: telemetry, a checkpoint, a pause, the end; and reports progress."""
 
@@ -318,21 +337,26 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
         self.trainer: Any = None
         self._is_pausing = False
         self._started = 0.0
+        self._tokens_before = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Starts the clock of the speed shown."""
+        assert self.trainer is not None
         self._started = time.monotonic()
         self.orders.report("processing", state.global_step, state.max_steps)
+        self._tokens_before = self.trainer.tokens_done
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         """Sets what is due, and obeys what the run was told."""
         assert self.trainer is not None
         self.trainer.is_between_steps = True
         self.trainer.count_step()
+        state.epoch = state.global_step / state.max_steps
         step, config = state.global_step, self.config
         if self.status_writer is not None:
             elapsed = max(time.monotonic() - self._started - self.orders.paused_s, 1e-9)
-            self.status_writer(step, state.max_steps, self.trainer.step_loss, self.trainer.tokens_done / elapsed)
+            tokens = self.trainer.tokens_done - self._tokens_before
+            self.status_writer(step, state.max_steps, self.trainer.step_loss, tokens / elapsed)
         is_last = step >= state.max_steps
         order = self.orders.next_order()
         is_end = is_last or order in ("stop", "skip")
@@ -390,4 +414,6 @@ def training_arguments(config: TrainerConfig, num_steps: int) -> Any:
         logging_nan_inf_filter=False,
         average_tokens_across_devices=False,
         remove_unused_columns=False,
+        # The step plan begins where the run goes on.
+        ignore_data_skip=True,
     )

@@ -51,18 +51,17 @@ class _LinearCrossEntropy(torch.autograd.Function):  # type: ignore[misc]
         ctx.set_materialize_grads(False)
         num, block = len(target_N), _block_rows(len(target_N), len(weight_VH))
         loss_N = hidden_NH.new_empty(num, dtype=torch.float32)
-        lse_N, surprise_N = torch.empty_like(loss_N), torch.zeros_like(loss_N)
+        surprise_N = torch.zeros_like(loss_N)
         kept = None
         for start in range(0, num, block):
             rows = slice(start, start + block)
-            logits = (hidden_NH[rows] @ weight_VH.T).float()
-            lse_N[rows] = logits.logsumexp(-1)
-            loss_N[rows] = lse_N[rows] - logits.gather(-1, target_N[rows, None])[:, 0]
+            logp = (hidden_NH[rows] @ weight_VH.T).log_softmax(-1, dtype=torch.float32)
+            loss_N[rows] = -logp.gather(-1, target_N[rows, None])[:, 0]
             if surprise != "none":
-                surprise_N[rows] = _surprise(logits, lse_N[rows], loss_N[rows], target_N[rows], surprise)
-            kept = logits if block >= num else None
+                surprise_N[rows] = _surprise(logp, target_N[rows], surprise)
+            kept = logp if block >= num else None
         ctx.block, ctx.kept = block, kept
-        ctx.save_for_backward(hidden_NH, weight_VH, target_N, lse_N)
+        ctx.save_for_backward(hidden_NH, weight_VH, target_N)
         ctx.mark_non_differentiable(surprise_N)
         return loss_N, surprise_N
 
@@ -71,14 +70,16 @@ class _LinearCrossEntropy(torch.autograd.Function):  # type: ignore[misc]
         grad_N = grads[0]
         if grad_N is None:
             return None, None, None, None
-        hidden_NH, weight_VH, target_N, lse_N = ctx.saved_tensors
+        hidden_NH, weight_VH, target_N = ctx.saved_tensors
         needs_hidden, needs_weight = ctx.needs_input_grad[:2]
         grad_hidden = torch.empty_like(hidden_NH) if needs_hidden else None
         grad_weight = None
         for start in range(0, len(target_N), ctx.block):
             rows = slice(start, start + ctx.block)
-            logits = ctx.kept if ctx.kept is not None else (hidden_NH[rows] @ weight_VH.T).float()
-            slope = (logits - lse_N[rows, None]).exp_()
+            logp = ctx.kept
+            if logp is None:
+                logp = (hidden_NH[rows] @ weight_VH.T).log_softmax(-1, dtype=torch.float32)
+            slope = logp.exp()
             slope[torch.arange(len(slope), device=slope.device), target_N[rows]] -= 1
             slope = slope.mul_(grad_N[rows, None]).to(hidden_NH.dtype)
             if grad_hidden is not None:
@@ -96,16 +97,17 @@ def _block_rows(num_rows: int, num_vocab: int) -> int:
     return max(1, BLOCK_BYTES // 8 // (num_vocab * 4))
 
 
-def _surprise(logits: Any, lse_N: Any, loss_N: Any, target_N: Any, metric: str) -> Any:
+def _surprise(logp_NV: Any, target_N: Any, metric: str) -> Any:
     if metric == "entropy":
-        return lse_N - ((logits - lse_N[:, None]).exp_() * logits).sum(-1)
+        return -torch.linalg.vecdot(logp_NV.exp(), logp_NV)
     if metric == "confidence":
-        return 1 - (logits.amax(-1) - lse_N).exp()
+        return 1 - logp_NV.amax(-1).exp()
+    right_N = logp_NV.gather(-1, target_N[:, None])[:, 0]
     if metric == "perplexity":
-        return loss_N.exp()
+        return (-right_N).exp()
     assert metric == "margin", metric
-    others = logits.scatter(-1, target_N[:, None], float("-inf"))
-    return 1 - ((-loss_N).exp() - (others.amax(-1) - lse_N).exp())
+    others_NV = logp_NV.scatter(-1, target_N[:, None], float("-inf"))
+    return 1 - (right_N.exp() - others_NV.amax(-1).exp())
 
 
 def cross_entropy(hidden_NH: Any, head: Head, target_N: Any, *, surprise: Surprise = "none") -> tuple[Any, Any]:
@@ -123,13 +125,12 @@ def cross_entropy(hidden_NH: Any, head: Head, target_N: Any, *, surprise: Surpri
     if isinstance(head, torch.Tensor):
         loss_N, surprise_N = _LinearCrossEntropy.apply(hidden_NH, head, safe_N, surprise)
     else:
-        logits = head(hidden_NH).float()
-        lse_N = logits.logsumexp(-1)
-        loss_N = lse_N - logits.gather(-1, safe_N[:, None])[:, 0]
+        logp_NV = head(hidden_NH).log_softmax(-1, dtype=torch.float32)
+        loss_N = -logp_NV.gather(-1, safe_N[:, None])[:, 0]
         surprise_N = torch.zeros_like(loss_N)
         if surprise != "none":
             with torch.no_grad():
-                surprise_N = _surprise(logits.detach(), lse_N.detach(), loss_N.detach(), safe_N, surprise)
+                surprise_N = _surprise(logp_NV, safe_N, surprise)
     return loss_N.masked_fill(is_ignored_N, 0.0), surprise_N.masked_fill(is_ignored_N, 0.0)
 
 

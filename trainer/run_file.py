@@ -32,7 +32,7 @@ _RENAMED = {
 """Names of the documents and of transformers -> ours."""
 
 _GROUPS: dict[str, dict[str, str]] = {
-    "profile": {"name": "profile"},
+    "profile": {"name": "profile", "mode": "profile_mode"},
     "fortune_teller": {
         "metric": "surprise_metric",
         "surprise_metric": "surprise_metric",

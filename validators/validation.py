@@ -1,25 +1,29 @@
 """`frontier validate`: the schema gate, then the content gate, over every line of a file.
 
 Each line gets one judgement; nothing stops at the first bad one. The caller writes accepted lines, rejects and report.
+A level with rules that answer only after the last line (validators/checks.py, `is_late`) reads its source twice: once
+to judge, once to hand each line on with its verdict; a pipe is kept in a temporary file for that.
 """
 
 from __future__ import annotations
 
+import shutil
+from array import array
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from frontier_core.errors import place
-from frontier_core.jsonl import Row, dumps, read_rows
+from frontier_core.errors import DataError, place
+from frontier_core.jsonl import STDIN_NAME, Row, dumps, open_input, read_rows
 from frontier_core.lineage import Tally, mark
-from frontier_core.profiles import ProfileName
 from frontier_core.records import Record
 from frontier_core.rejects import reject_record
 from validators import content_gate, schema_gate
-from validators.base import Finding, Verdict, problem_findings
-from validators.content_gate import ContentGate, LevelName
+from validators.base import Finding, GateSettings, LevelName, Verdict, problem_findings
+from validators.content_gate import ContentGate, waits_for_the_file
 from validators.schema_gate import SchemaGate
 
 MAX_REPORTED = 100
@@ -69,38 +73,75 @@ class Validation:
     """One run of both gates over one source; iterate `judge`, then read the counts.
 
     Args:
-        level: depth of the content gate.
+        settings: level, profile and what else the rules are made from.
         spec: "auto" or a spec id.
-        profile: the profile assistant turns must keep.
     """
 
-    level: LevelName
-    spec: str
-    profile: ProfileName
+    settings: GateSettings
+    spec: str = "auto"
     num_records: int = 0
     tally: Tally = field(default_factory=Tally)
     warnings: Counter[str] = field(default_factory=Counter)
     findings: list[dict[str, Any]] = field(default_factory=list)
     whole_file: list[Finding] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def judge(self, source: str | Path, *, notes: list[str] | None = None) -> Iterator[Judged]:
         """Yields every line with its verdict, in order; only an unreadable file as a whole raises (DataError)."""
-        schema, content = SchemaGate(self.spec), ContentGate(self.level, self.profile)
-        for row in read_rows(source, notes=notes):
-            self.num_records += 1
+        schema, content = SchemaGate(self.spec), ContentGate(settings=self.settings)
+        with ExitStack() as stack:
+            if waits_for_the_file(self.settings.level):
+                lines = self._late(source, schema, content, notes, stack)
+            else:
+                lines = (self._judge(row, schema, content) for row in read_rows(source, notes=notes))
+            for judged in lines:
+                self.num_records += 1
+                self._count(judged)
+                yield judged
+        if not waits_for_the_file(self.settings.level):
+            self.whole_file = content.finish().file
+        self.facts = content.facts()
+
+    def _late(
+        self,
+        source: str | Path,
+        schema: SchemaGate,
+        content: ContentGate,
+        notes: list[str] | None,
+        stack: ExitStack,
+    ) -> Iterator[Judged]:
+        """Yields every line in a second reading, when the whole file has been judged in a first one."""
+        name = ""
+        if str(source) == "-":
+            source, name = _kept(source, stack), STDIN_NAME
+        before = Path(source).stat()
+        noticed: dict[int, tuple[Finding, ...]] = {}
+        specs: list[str] = []
+        held = array("B")
+        for row in read_rows(source, notes=notes, name=name):
             judged = self._judge(row, schema, content)
-            self._count(judged)
-            yield judged
-        self.whole_file = content.whole_file()
+            if judged.verdict.findings:
+                noticed[row.number] = judged.verdict.findings
+            if judged.spec not in specs:
+                specs.append(judged.spec)
+            held.append(specs.index(judged.spec))
+        late = content.finish()
+        self.whole_file = late.file
+        after = Path(source).stat()
+        if Path(source).is_file() and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise DataError("changed while it was being judged", path=str(source), code="changed", hint="run it again")
+        for index, row in enumerate(read_rows(source, name=name)):
+            findings = (*noticed.get(row.number, ()), *late.lines.get(row.number, ()))
+            yield Judged(row, specs[held[index]], Verdict(findings=findings))
 
     def report(self, source: str | Path) -> dict[str, Any]:
         """Gives the machine report (`--json`): counts by code, the first findings, counts per tag."""
         return {
             "schema": "validation_report_v1",
             "source": str(source),
-            "level": self.level,
+            "level": self.settings.level,
             "spec": self.spec,
-            "profile": self.profile,
+            "profile": self.settings.profile,
             "validators": {
                 schema_gate.VALIDATOR_NAME: schema_gate.VALIDATOR_VERSION,
                 content_gate.VALIDATOR_NAME: content_gate.VALIDATOR_VERSION,
@@ -114,6 +155,7 @@ class Validation:
             "tags": dict(sorted(self.tally.tags.items())),
             "findings": self.findings,
             "file_findings": [_plain(finding) for finding in self.whole_file],
+            "facts": self.facts,
         }
 
     def _judge(self, row: Row, schema: SchemaGate, content: ContentGate) -> Judged:
@@ -121,7 +163,7 @@ class Validation:
             return Judged(row, "", Verdict(findings=problem_findings(row.problem)))
         spec, findings = schema.check(row.record)
         if not findings:
-            findings = tuple(content.check(row.record, spec, row.number))
+            findings = tuple(content.check(row.record, spec, row.number, row.path))
         return Judged(row, spec, Verdict(findings=findings))
 
     def _count(self, judged: Judged) -> None:
@@ -135,6 +177,17 @@ class Validation:
             self.tally.specs[judged.spec] += 1
         else:
             self.tally.reject(judged.verdict.code)
+
+
+def _kept(source: str | Path, stack: ExitStack) -> Path:
+    """Copies a pipe to a temporary file that goes with the run."""
+    from tempfile import NamedTemporaryFile
+
+    file = stack.enter_context(NamedTemporaryFile(prefix="frontier-validate-", suffix=".jsonl"))  # noqa: SIM115
+    with open_input(source) as stream:
+        shutil.copyfileobj(stream, file)
+    file.flush()
+    return Path(file.name)
 
 
 def _plain(finding: Finding) -> dict[str, str]:

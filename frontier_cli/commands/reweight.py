@@ -10,7 +10,9 @@ from frontier_cli import console, options
 
 EXAMPLES = """\
 frontier reweight telemetry.jsonl -o policy.jsonl
-frontier reweight telemetry.jsonl --prev policy1.jsonl -o policy2.jsonl --explain"""
+frontier reweight telemetry.jsonl --prev policy1.jsonl -o policy2.jsonl --explain
+frontier reweight telemetry.jsonl --needs -n 600 -o policy.jsonl
+frontier reweight telemetry.jsonl --prev p2.jsonl --anchors eval1.jsonl,eval2.jsonl --good p1.jsonl -o p3.jsonl"""
 
 
 def command(
@@ -22,27 +24,64 @@ def command(
         str, typer.Option("--prev", metavar="FILE", help="the policy in force; carries the state")
     ] = "",
     policy: Annotated[
-        str, typer.Option("--method", metavar="NAME", help="frontier, uniform or proportional")
+        str, typer.Option("--method", metavar="NAME", help="the policy; frontier is ours [frontier]")
     ] = "frontier",
+    config: Annotated[
+        str, typer.Option("--settings", metavar="FILE", help="the policy's numbers (JSON, TOML, YAML)")
+    ] = "",
+    values: Annotated[list[str], typer.Option("--set", metavar="KEY=NUMBER", help="one of its numbers (repeat)")] = [],  # noqa: B006 (Typer copies it)
+    supply: Annotated[
+        str, typer.Option("--supply", metavar="FILE", help="unseen examples per cell, a JSON object; needs -n")
+    ] = "",
+    num: Annotated[int, typer.Option("-n", "--num", min=0, metavar="N", help="records the next round draws")] = 0,
+    anchors: Annotated[
+        str, typer.Option("--anchors", metavar="FILE,FILE", help="the same problems answered before and after --prev")
+    ] = "",
+    good: Annotated[
+        str, typer.Option("--good", metavar="FILE", help="the policy before --prev, to go back to after harm")
+    ] = "",
+    with_needs: Annotated[
+        bool, typer.Option("--needs", help="say what to generate too, for synth gen --policy; needs -n")
+    ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="say each reason on stderr")] = False,
     output: options.OutputPath = "-",
 ) -> int:
     """Turn telemetry into a sampling policy: a weight per tag with floor, cap, bounded step, and its reason.
 
     Floor 0.2 of the prior, cap 4 times, at most 1.6 times a round. Without --prev the domains' priors are in force.
+    Methods: frontier, uniform, proportional, doremi, odm, ado, skill_it, learning_progress, levels; those of the
+    literature are as published, without our rails. When the anchors fell significantly, the weights go back to --good
+    and the exit code is 1. docs/reweighting.md says how all of it works and how the methods compare.
     """
-    from pathlib import Path
-
-    from curriculum.reweight import reweight
     from frontier_core.domains import load_domains
+    from frontier_core.errors import UsageError
+    from frontier_ops import reweighting
     from frontier_ops.stage_files import Target, write_lines
 
+    if with_needs and not num:
+        raise UsageError("--needs splits the records of the next round", hint="-n NUM")
     source = console.input_source(telemetry)
-    records = reweight(source, load_domains(domains or None), Path(previous) if previous else None, policy=policy)
+    pair = options.split_names([anchors])
+    records, harmed = reweighting.next_policy(
+        source,
+        load_domains(domains or None),
+        previous=previous,
+        policy=policy,
+        settings=reweighting.settings_from(config, values),
+        supplies=reweighting.supplies_from(supply, num),
+        anchors=pair,
+        good=good,
+        num_needed=num if with_needs else 0,
+    )
     target = Target(output=output, pipe=console.data_stream())
-    sources = [source, previous] if previous else [source]
+    sources = [source, *filter(None, (previous, config, supply, *pair, good))]
     result = write_lines(records, target, stage="reweight", sources=sources, producer=policy)
     for record in records if explain else []:
+        if record["kind"] != "tag":
+            console.note(f"{record['kind']} {record['tag']}: {record['num']}  {record['reason']}")
+            continue
         console.note(f"{record['tag']}: {record['previous']:.4f} -> {record['weight']:.4f}  {record['reason']}")
-    console.note(f"wrote {result.num_out} weights")
-    return 0
+    if harmed:
+        console.note(str(records[0]["reason"]))
+    console.note(f"wrote {result.num_out} lines" if with_needs else f"wrote {result.num_out} weights")
+    return int(harmed)

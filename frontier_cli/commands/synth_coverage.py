@@ -14,7 +14,7 @@ def command(
     domains: options.Domains = "",
     json: options.Json = False,
 ) -> int:
-    """Show what a file of records covers: skills, levels, scenarios and tool sets.
+    """Show what a file of records covers: skills, levels, scenarios (topics), tool sets and personas.
 
     With --domains the cells of that file without a single record are named, and the exit code is 1 when there are any.
     """
@@ -39,6 +39,8 @@ def command(
         cells = "".join(f"{counts.get((name, level), '.'):>10}" for level in ordered)
         console.emit(f"{name:<{width}}{cells} {skill['scenarios']:>9} {skill['evenness']:>8.2f}")
     console.emit("\ntool sets: " + ", ".join(f"{name} {count}" for name, count in report["tool_sets"].items()))
+    if report["personas"]:
+        console.emit("personas: " + ", ".join(f"{name} {count}" for name, count in report["personas"].items()))
     if report["missing"]:
         console.note(f"without a record: {' '.join(report['missing'])}")
     return 1 if report["missing"] else 0

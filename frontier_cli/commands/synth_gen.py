@@ -95,12 +95,22 @@ def command(
         stage_generate.gen(
             plan,
             Target(output=output, pipe=console.data_stream()),
-            num_workers=workers,
+            num_workers=_sensible(workers),
             policy=policy,
             files=bound.files,
             on_progress=progress.update,
         )
     return 0
+
+
+def _sensible(workers: int) -> int:
+    """More processes than a few a core only wait for each other, and too many end the machine."""
+    import os
+
+    most = max(8, 4 * (os.cpu_count() or 1))
+    if workers > most:
+        console.note(f"--workers {workers}: more than {most} don't help on this machine; using {most}")
+    return min(workers, most)
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,6 +22,10 @@ def command(
         str, typer.Option("--spec", metavar="ID", help="auto, or the one spec every line must keep")
     ] = "auto",
     profile: options.Profile = "emoji_think",
+    against: Annotated[
+        list[str] | None,
+        typer.Option("--against", metavar="FILE", help="deep: evaluation data that must not be in here; repeatable"),
+    ] = None,
     output: options.OutputPath = "-",
     rejects: options.Rejects = "",
     max_rejects: options.MaxRejects = "0",
@@ -36,18 +41,21 @@ def command(
     from frontier_core.profiles import profile_named
     from frontier_ops.stage_files import Target
     from frontier_ops.stage_validate import validate
+    from validators.base import GateSettings
     from validators.content_gate import level_named
 
     allowed_rejects(max_rejects, 0)  # a typo is said before the work, not after
+    settings = GateSettings(
+        level=level_named(level), profile=profile_named(profile), against=tuple(map(Path, against or ()))
+    )
     reports_only = json and output == "-" and not rejects
     discards = json and output == "-"
     target = Target(output="/dev/null" if discards else output, rejects=rejects, pipe=console.data_stream())
     result = validate(
         console.input_source(file or source),
         None if reports_only else target,
-        level=level_named(level),
+        settings=settings,
         spec=spec,
-        profile=profile_named(profile),
         on_reject=Complaints(),
         on_note=console.note,
     )

@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
-import aiohttp
 import orjson
-from yarl import URL
 
 from frontier_core.errors import FrontierError, ServiceAuthError, ServiceDecodeError, ServiceHttpError
 from generators.teachers.gate import Gate, Size
+from generators.teachers.http1 import Poster, proxy_for
 from generators.teachers.journal import Journal
 from generators.teachers.ledger import Estimator
 from generators.teachers.wire import Reply, Wire, error_text
@@ -32,11 +30,11 @@ from generators.teachers.wire import Reply, Wire, error_text
 BACKOFF_S = 0.5
 MAX_BACKOFF_S = 30.0
 MAX_RETRY_AFTER_S = 600.0
-CONNECT_S = 15.0
 HOPELESS_AFTER = 10
 """Refused requests (4xx) in a row, before anything was ever answered, that end the run: the fault is not a row's."""
 
-_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
+
+_SCHEMA_WORDS = re.compile(r"response_format|json_?schema|output_config|structured.?output", re.IGNORECASE)
 
 
 class Request(NamedTuple):
@@ -59,6 +57,10 @@ class Unanswered(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+class SchemaRefused(Unanswered):
+    """The service knows no structured output: the request may be asked again without its schema."""
 
 
 class _Busy(Exception):
@@ -111,19 +113,14 @@ class Client:
         self._estimator = estimator
         self._retries = retries
         self._on_sleep = on_sleep
-        self._url = URL(wire.url)
-        self._loop = asyncio.get_running_loop()
         self._num_hopeless = 0
         self._has_answered = False
         self._jitter = random.Random()  # spreads retries; decides no data
-        is_local = _is_local(wire.url)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_S, timeout_s)),
-            headers={"content-type": "application/json", **wire.headers(key)},
-            skip_auto_headers=("User-Agent",),
-            trust_env=not is_local,  # a proxy from the environment is for the world outside
+        self._poster = Poster(
+            wire.url,
+            {"content-type": "application/json", **wire.headers(key)},
+            timeout_s=timeout_s,
+            proxy=proxy_for(wire.url),
         )
 
     async def __aenter__(self) -> Client:
@@ -132,7 +129,7 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._session.close()
+        await self._poster.close()
 
     async def ask(self, request: Request) -> Reply:
         """Gives the reply to a request, from the journal when it was asked before.
@@ -172,16 +169,13 @@ class Client:
             await self._sleep(wait_s)
 
     def _keep(self, key: str, reply: Reply) -> None:
-        """Files a reply; those that came in together are written together, before the loop looks for more."""
-        if not self._journal.has_unwritten:
-            self._loop.call_soon(self._flush)
-        self._journal.add(key, reply)
-
-    def _flush(self) -> None:
+        """Files a reply before its place goes to another request: a kill loses no more than is in flight."""
         try:
+            self._journal.add(key, reply)
             self._journal.flush()
         except FrontierError as error:
             self._gate.stop(error)
+            raise
 
     async def _try(self, request: Request, sent_at: float, size: Size) -> Reply:
         """Sends once and notes at the gate how it went."""
@@ -196,12 +190,16 @@ class Client:
             gate.failed(sent_at, str(failure))
             gate.ledger.count_failure(failure.code)
             raise
+        except SchemaRefused as refusal:
+            gate.accepted(sent_at, size, 0)
+            gate.ledger.count_failure(refusal.code)
+            raise
         except Unanswered as refusal:
             gate.accepted(sent_at, size, 0)
             gate.ledger.count_failure(refusal.code)
             self._num_hopeless += 1
             if not self._has_answered and self._num_hopeless >= HOPELESS_AFTER:
-                hint = "check the model's name and --param; --no-structured if it knows no response_format"
+                hint = "check the model's name and --param; --no-structured leaves the schema out"
                 message = f"the teacher refuses every request: {refusal.message}"
                 gate.stop(ServiceHttpError(message, status=int(refusal.code.removeprefix("http_")), hint=hint))
             raise
@@ -215,15 +213,16 @@ class Client:
 
     async def _post(self, raw: bytes) -> Reply:
         try:
-            async with self._session.post(self._url, data=_payload(raw), allow_redirects=False) as response:
-                body = await response.read()
-                status, headers = response.status, response.headers
+            status, headers, body = await self._poster.post(raw)
         except TimeoutError as error:
             raise _Failed("timeout", "no answer in time") from error
-        except _ERRORS as error:
+        except OSError as error:
             raise _Failed("connection", str(error) or type(error).__name__) from error
         if status != 200:
-            raise _refusal(status, body.replace(self._key.encode(), b"***") if self._key else body, headers)
+            refusal = _refusal(status, body.replace(self._key.encode(), b"***") if self._key else body, headers)
+            if isinstance(refusal, Unanswered) and _is_about_schema(raw, refusal.message):
+                refusal = SchemaRefused(refusal.code, refusal.message)
+            raise refusal
         try:
             return self._wire.reply(orjson.loads(body))
         except (ValueError, ServiceDecodeError) as error:
@@ -244,9 +243,9 @@ class Client:
             self.num_sleeping -= 1
 
 
-def _payload(raw: bytes) -> aiohttp.BytesPayload:
-    """Spares aiohttp the search for who can send bytes."""
-    return aiohttp.BytesPayload(raw, content_type="application/json")
+def _is_about_schema(raw: bytes, said: str) -> bool:
+    """Says whether a request held a schema and was refused for it."""
+    return any(key in raw for key in (b'"response_format":', b'"output_config":')) and bool(_SCHEMA_WORDS.search(said))
 
 
 def _refusal(status: int, body: bytes, headers: Any) -> Exception:
@@ -289,11 +288,3 @@ def retry_after_s(headers: Any, now: float) -> float | None:
     if seconds is None or seconds != seconds:
         return None
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
-
-
-def _is_local(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

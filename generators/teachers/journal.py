@@ -23,11 +23,16 @@ from generators.teachers.wire import Reply
 _FIELDS = ("text", "response_id", "model", "finish", "tokens_in", "tokens_out")
 
 
-def request_key(body: dict[str, Any], sample: int) -> str:
-    """Gives the 32 hex digits a reply is filed under: equal body (whatever its key order) and sample, equal key."""
-    digest = blake2b(orjson.dumps(body, option=orjson.OPT_SORT_KEYS), digest_size=16)
-    digest.update(b"\n%d" % sample)
-    return digest.hexdigest()
+def body_digest(body: dict[str, Any]) -> blake2b:
+    """Gives the digest of a request body, whatever its key order."""
+    return blake2b(orjson.dumps(body, option=orjson.OPT_SORT_KEYS), digest_size=16)
+
+
+def request_key(digest: blake2b, sample: int) -> str:
+    """Gives the 32 hex digits a reply is filed under: equal body and sample, equal key."""
+    keyed = digest.copy()
+    keyed.update(b"\n%d" % sample)
+    return keyed.hexdigest()
 
 
 class Journal:

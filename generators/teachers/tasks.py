@@ -8,17 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
+from math import gcd
 from typing import Any
 
+from frontier_core.domains import Domain
 from frontier_core.errors import DataError
 from frontier_core.jsonl import Row, dumps
 from frontier_core.records import Message, Record, metadata_of
+from frontier_core.seeds import child_random
 from generators.synth import Request as Cell
 from generators.templates import PromptTemplate
 
 COORDINATES = ("generator_id", "generator_version", "seed", "index", "level", "skill")
 """What makes a procedural problem again; kept under metadata.problem."""
-_INHERITED = ("domain", "level", "task_type", "scenario", "difficulty", "source_license", "length_hint", "notes")
+_INHERITED = (
+    "persona",
+    "domain",
+    "level",
+    "task_type",
+    "scenario",
+    "difficulty",
+    "source_license",
+    "length_hint",
+    "notes",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +81,17 @@ def tasks_from_rows(
 
 
 def tasks_from_cells(cells: Sequence[Cell], template: PromptTemplate, *, seed: int) -> Iterator[Task]:
-    """Yields as many tasks as each cell asks for; task i of a cell never depends on how many there are."""
+    """Yields as many tasks as each cell asks for; task i of a cell never depends on how many there are.
+
+    A domain's topics and personas are spread over its tasks (`expansion`); they fill the template as `topic` and
+    `persona`, and are metadata.scenario and metadata.persona of the records.
+    """
     for cell in cells:
         domain = cell.domain
+        seeds = expansion(domain, seed, cell.level)
         for index in range(cell.count):
             source: Record = {"skill": domain.skill, "domain": domain.name, "level": cell.level, "index": index}
+            source |= next(seeds)
             if domain.brief:
                 source["brief"] = domain.brief
             if domain.safety_tags:
@@ -80,6 +100,30 @@ def tasks_from_cells(cells: Sequence[Cell], template: PromptTemplate, *, seed: i
                 source["tools"] = list(domain.tools)
             where = (seed, domain.name, cell.level, index)
             yield _task(source, template, where, index, path=f"{domain.name} level {cell.level}", line=index + 1)
+
+
+def expansion(domain: Domain, seed: int, level: int) -> Iterator[Record]:
+    """Yields, without end, what sets each task of a cell apart: a topic and a persona, where the domain has some.
+
+    Every pair of topic and persona comes once before one comes again, and every topic and persona equally often, within
+    one, at any number of tasks up to the shorter list's multiples: pairs run along the diagonals of the table of both,
+    rows and columns shuffled by seed, domain and level.
+    """
+    random = child_random("expansion", seed, domain.name, level)
+    topics: list[str] = list(domain.topics)
+    personas: list[str] = list(domain.personas)
+    random.shuffle(topics)
+    random.shuffle(personas)
+    wide, narrow = max(len(topics), len(personas)), min(len(topics), len(personas))
+    for number in count():
+        # After lcm(topics, personas) tasks a diagonal is through, and the next one begins a persona further.
+        turn = number // (wide * narrow // gcd(wide, narrow)) if narrow else 0
+        found: Record = {}
+        if topics:
+            found["topic"] = found["scenario"] = topics[number % len(topics)]
+        if personas:
+            found["persona"] = personas[(number + turn) % len(personas)]
+        yield found
 
 
 def _problem(record: Record, template: PromptTemplate) -> DataError | None:

@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import orjson
@@ -22,9 +23,9 @@ from frontier_core.jsonl import Row
 from frontier_core.records import Message, Record
 from frontier_core.rejects import reject_record
 from generators.teachers.answers import FINAL, Judge, Origin, Refused, complaint
-from generators.teachers.client import Client, Request, Unanswered
+from generators.teachers.client import Client, Request, SchemaRefused, Unanswered
 from generators.teachers.gate import BudgetReached
-from generators.teachers.journal import request_key
+from generators.teachers.journal import body_digest, request_key
 from generators.teachers.ledger import Estimator
 from generators.teachers.tasks import Task
 from generators.teachers.wire import Reply, Sampling, Teacher
@@ -38,18 +39,19 @@ READ_AHEAD = 256
 DRAIN_S = 10.0
 """How long the end of a run waits for replies that are on their way and will be paid for."""
 
-_REMEDIES = {"http_4": "check the task, --max-tokens and --param; --no-structured if it knows no response_format"}
+_REMEDIES = {"http_4": "check the task, --max-tokens and --param"}
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A task with its first request, or a line that could not become one."""
+    """A task with its first request, or a line that could not become one; `is_structured`: the request has a schema."""
 
     task: Task | None
     messages: list[Message]
     request: Request | None
     sample: int = 0
     reject: Record | None = None
+    is_structured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Asker:
         estimator: counts tokens.
         schema: sent with each request, None to ask for it in words only.
         repairs: how often an answer that can't be used is asked for again.
+        on_plain: called once when the service knows no schemas and goes on being asked without.
     """
 
     def __init__(
@@ -83,7 +86,9 @@ class Asker:
         estimator: Estimator,
         schema: dict[str, Any] | None,
         repairs: int,
+        on_plain: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_plain = on_plain
         self.teacher = teacher
         self.template = template
         self._sampling = sampling
@@ -115,18 +120,30 @@ class Asker:
                 yield Job(None, [], None, reject=_bad_answer(task, finding))
                 continue
             body = self.body(messages)
-            first = bytes.fromhex(request_key(body, 0))
-            sample = self._samples[first]
-            self._samples[first] += 1
-            yield Job(task, messages, self._request(body, messages, sample), sample)
+            digest = body_digest(body)
+            name = digest.digest()
+            sample = self._samples[name]
+            self._samples[name] += 1
+            request = self._request(body, messages, digest, sample)
+            yield Job(task, messages, request, sample, is_structured=self._schema is not None)
 
     def body(self, messages: list[Message]) -> dict[str, Any]:
         """Gives the request body for some turns."""
         return self.teacher.wire.body(self.teacher.model, messages, self._sampling, self._schema)
 
-    def _request(self, body: dict[str, Any], messages: list[Message], sample: int) -> Request:
+    def _request(self, body: dict[str, Any], messages: list[Message], digest: blake2b, sample: int) -> Request:
         guess = self._estimator.guess_in(messages) + self._schema_tokens
-        return Request(orjson.dumps(body), request_key(body, sample), guess)
+        return Request(orjson.dumps(body), request_key(digest, sample), guess)
+
+    def _again(self, messages: list[Message], sample: int) -> Request:
+        body = self.body(messages)
+        return self._request(body, messages, body_digest(body), sample)
+
+    def _ask_plainly(self) -> None:
+        """Leaves the schema out from now on, for the service knows none; what is asked for, prompts say too."""
+        if self._schema is not None:
+            self._schema, self._schema_tokens = None, 0
+            self._on_plain()
 
     async def outcome(self, job: Job, ask: Callable[[Request], Awaitable[Reply]]) -> Outcome:
         """Asks until an answer makes a record or the repairs are used up.
@@ -141,9 +158,16 @@ class Asker:
         if task is None or request is None:
             return Outcome(reject=job.reject)
         messages = job.messages
+        if job.is_structured and self._schema is None:
+            request = self._again(messages, job.sample)
         for num_asked in range(1, self._repairs + 2):
             try:
-                reply = await ask(request)
+                try:
+                    reply = await ask(request)
+                except SchemaRefused:
+                    self._ask_plainly()
+                    request = self._again(messages, job.sample)
+                    reply = await ask(request)
             except Unanswered as error:
                 remedy = _REMEDIES.get(error.code[:6], "the same command asks again")
                 return Outcome(reject=_bad_answer(task, Finding(code=error.code, message=error.message, remedy=remedy)))
@@ -156,7 +180,7 @@ class Asker:
                 break
             said: Message = {"role": "assistant", "content": reply.text or "(nothing)"}
             messages = [*messages, said, {"role": "user", "content": complaint(finding)}]
-            request = self._request(self.body(messages), messages, job.sample)
+            request = self._again(messages, job.sample)
         return Outcome(reject=_bad_answer(task, finding, answer=reply.text, num_asked=num_asked))
 
 

@@ -18,7 +18,7 @@ from frontier_core.records import Message
 
 ANTHROPIC_VERSION = "2023-06-01"
 OPENAI_HOST = "api.openai.com"
-_FORM = "KIND:MODEL@URL, e.g. openai:qwen3@http://127.0.0.1:8000 or anthropic:MODEL"
+_FORM = "KIND:MODEL@URL, e.g. openai:qwen3@http://127.0.0.1:8000, anthropic:MODEL or local:FOLDER"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,14 +227,20 @@ WIRES: dict[str, type[OpenAIWire] | type[AnthropicWire]] = {"openai": OpenAIWire
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Teacher:
-    """A model behind an endpoint."""
+    """A model behind an endpoint; `folder` is where a local one lies, which has no endpoint before it is started."""
 
     wire: Wire
     model: str
+    folder: str = ""
+
+    @property
+    def name(self) -> str:
+        """How a sidecar names it: kind and model."""
+        return f"{'local' if self.folder else self.wire.kind}:{self.model}"
 
 
 def parse_teacher(text: str) -> Teacher:
-    """Reads `openai:MODEL@URL` or `anthropic:MODEL@URL`; without `@URL` the provider's own address.
+    """Reads `openai:MODEL@URL` or `anthropic:MODEL@URL`; without `@URL` the provider's own address; or `local:FOLDER`.
 
     Raises:
         UsageError: the text has another form; says which.
@@ -243,10 +249,16 @@ def parse_teacher(text: str) -> Teacher:
     model, at, base = rest.rpartition("@") if "@http" in rest else (rest, "", "")
     if not colon or not model:
         raise UsageError(f"--teacher: {text!r} is not of the form KIND:MODEL@URL", hint=_FORM)
+    if kind == "local":
+        return Teacher(wire=OpenAIWire("http://127.0.0.1"), model=rest, folder=rest)
     if kind not in WIRES:
-        raise UsageError(f"--teacher: unknown kind {kind!r}", hint=did_you_mean(kind, WIRES))
-    parts = urlsplit(base)
-    if at and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise UsageError(f"--teacher: unknown kind {kind!r}", hint=did_you_mean(kind, (*WIRES, "local")))
+    try:
+        parts = urlsplit(base)
+        is_address = not at or (parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0)
+    except ValueError:
+        is_address = False  # a port that is none, brackets that don't close
+    if not is_address:
         raise UsageError(f"--teacher: {base!r} is no http address", hint=_FORM)
     if parts.username or parts.password:
         raise UsageError("--teacher: an address must not hold a password", hint="keys come from the environment")

@@ -83,7 +83,7 @@ def test_parsing_a_command_imports_nothing_heavy(name):
         ["synth", "gen", "-n", "20", "--seed", "7", "-o", "c.jsonl"],
         ["synth", "replay", "c.jsonl", "-o", "r.jsonl"],
         ["synth", "format", "c.jsonl", "--to", "echo", "-o", "e.jsonl"],
-        ["validate", "c.jsonl", "--level", "deep", "-o", "v.jsonl"],
+        ["validate", "c.jsonl", "--level", "standard", "-o", "v.jsonl"],
         ["lineage", "show", "c.jsonl"],
     ],
 )

@@ -50,3 +50,15 @@ def test_a_registered_skill_needs_no_line_in_the_domains_file(run):
     assert done.code == 0
     assert "rg_gcd level 4" in done.out
     assert "binary level" in done.out
+
+
+def test_a_hundred_thousand_workers_are_a_few_and_that_is_said(monkeypatch):
+    import os
+
+    from frontier_cli.commands.synth_gen import _sensible
+
+    notes = []
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    monkeypatch.setattr("frontier_cli.console.note", notes.append)
+    assert [_sensible(2), _sensible(100_000)] == [2, 12]
+    assert notes == ["--workers 100000: more than 12 don't help on this machine; using 12"]

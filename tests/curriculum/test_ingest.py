@@ -183,3 +183,53 @@ def test_reading_telemetry_refuses_a_line_that_is_none(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl", EVENT, item(True))
     with pytest.raises(DataError, match=r"t.jsonl:2 /step_from: is missing"):
         list(read_telemetry(path))
+
+
+def _telemetry(num: int) -> list[bytes]:
+    rows = [
+        {"run_id": "r", "step_from": i % 3, "step_to": 9, "tag": f"skill=s{i % 5}", "metric": "loss", "n": 1,
+         "sum": 0.1 * i, "sum_sq": 0.01 * i * i, "tokens": i, "round": i % 2}
+        for i in range(num)
+    ]  # fmt: skip
+    return [orjson.dumps(row) for row in rows]
+
+
+@pytest.mark.parametrize("block", [64, 700, 1 << 20])
+@pytest.mark.parametrize(
+    "odd", [None, b'{"run_id":"r","step_from":0,"step_to":9,"tag":"skill=s0","metric":"m","n":1,"sum":NaN}']
+)
+def test_reading_in_blocks_gives_what_reading_by_lines_gives(tmp_path, monkeypatch, block, odd):
+    lines = _telemetry(60)
+    if odd:
+        lines.insert(31, odd)
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    monkeypatch.setattr("curriculum.bulk.BLOCK_BYTES", block)
+    fast_notes, slow_notes = [], []
+    fast = list(ingest([path], on_note=fast_notes.append))
+    monkeypatch.setattr("curriculum.ingest.read_bulk", lambda *_: False)
+    slow = list(ingest([path], on_note=slow_notes.append))
+    assert fast == slow
+    assert fast_notes == slow_notes
+    assert sum(line.stats.n for line in fast) == 60
+
+
+def test_a_telemetry_file_torn_at_any_byte_of_its_last_line_keeps_the_lines_before(tmp_path):
+    lines = _telemetry(8)
+    path = tmp_path / "t.jsonl"
+    whole = b"\n".join(lines)
+    for cut in range(len(whole) - len(lines[-1]) + 1, len(whole) + 1):
+        path.write_bytes(whole[:cut])
+        notes: list[str] = []
+        found = list(ingest([path], on_note=notes.append))
+        assert sum(line.stats.n for line in found) == (8 if cut == len(whole) else 7)
+        assert bool(notes) == (cut != len(whole))
+
+
+def test_a_bad_line_in_a_block_is_named_with_its_number(tmp_path):
+    lines = _telemetry(20)
+    lines[13] = lines[13].replace(b'"n":1', b'"n":-1')
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    with pytest.raises(DataError, match=r"t\.jsonl:14 /n: must be a whole number from 0"):
+        list(ingest([path], on_note=lambda _: None))

@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curriculum.anchors import Anchor, rolled_back
 from curriculum.cells import CellStats
-from curriculum.policy import POLICIES, policy_named, project, proportional, uniform, update
+from curriculum.policy import policy_named, update
+from curriculum.published import proportional, uniform
 from curriculum.settings import PolicySettings
+from curriculum.shares import project
 from frontier_core.allocation import PolicyLine
 from frontier_core.errors import ConfigError
 from frontier_core.records import TagStats
@@ -203,12 +206,16 @@ CHANGED = {
     "min_loss": 1.0, "min_share": 3.0, "base_progress": 1.0, "max_progress": 0.5, "gate_closed": 0.0,
     "gate_open": 0.4, "gate_least": 0.9, "progress_z": 1e6, "progress_share": 0.9, "alive_mastery": 0.9,
     "patience": 0, "stall_decay": 0.4, "stall_least": 0.9, "recovery": 3.0, "exploration": 0.9, "floor": 0.9,
-    "cap": 1.05, "step": 1.05, "min_trials": 500, "min_tokens": 10**6,
+    "cap": 1.05, "step": 1.05, "min_trials": 500, "min_tokens": 10**6, "cost_power": 1.0, "focus": 3.0,
+    "epoch_cap": 0.5, "safety_rate": 0.9, "safety_floor": 0.3, "wary_exploration": 0.95, "wary_rounds": 0,
 }  # fmt: skip
 
 
 def _scenario(chosen: PolicySettings) -> list[dict[str, float]]:
-    """Rounds in which cells learn, stall and recover, are mastered, or are known by their loss only."""
+    """Rounds in which cells learn, stall and recover, are mastered, unsafe or scarce, or are known by their loss only.
+
+    After the third the anchors fall, and the weights go back.
+    """
     prior = {f"skill={name}": 1.0 for name in ("a,level=1", "a,level=2", "dead,level=1", "loss", "back", "flat")}
     lines, seen = None, []
     for step in range(8):
@@ -216,10 +223,15 @@ def _scenario(chosen: PolicySettings) -> list[dict[str, float]]:
             "skill=a,level=1": cell(6 + 4 * step, 40, 2.0 * exp(-0.2 * step)),
             "skill=a,level=2": cell(2 * step, 40, 2.5 - 0.1 * step),
             "skill=dead,level=1": cell(0, 40, 3.0 + 0.1 * (step % 2)),
-            "skill=loss": cell(loss=1.5 * exp(-0.3 * step), spread=1.0),
+            "skill=loss": cell(loss=1.5 * exp(-0.3 * step), spread=1.0, tokens=200),
             "skill=flat": cell(12, 40, 2.0),
             "skill=back": cell(0 if step < 6 else 20, 40, 2.0 if step < 5 else 1.0, spread=0.5),
         }
+        unsafe = TagStats(n=40, successes=6, trials=40)
+        stats["skill=a,level=1"] = replace(stats["skill=a,level=1"], violations=unsafe)
+        stats["skill=a,level=2"] = replace(stats["skill=a,level=2"], supply=0.06, has_supply=True)
+        if step == 3:
+            lines = rolled_back(lines, lines, Anchor(tag="all", num=100, lost=20, won=1), settings=chosen)
         lines = update(prior, stats, lines, settings=chosen)
         seen.append(weights(lines))
     return seen
@@ -251,7 +263,6 @@ def test_uniform_and_proportional_ignore_the_evidence() -> None:
     stats = {"skill=a": cell(0, 40)}
     assert weights(uniform(prior, stats, None, settings=DEFAULTS)) == {"skill=a": 0.5, "skill=b": 0.5}
     assert weights(proportional(prior, stats, None, settings=DEFAULTS)) == {"skill=a": 0.75, "skill=b": 0.25}
-    assert sorted(POLICIES) == ["frontier", "proportional", "uniform"]
     with pytest.raises(ConfigError) as unknown:
         policy_named("unifrom")
     assert unknown.value.hint == "did you mean 'uniform'?"

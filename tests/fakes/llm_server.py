@@ -50,6 +50,7 @@ class Server:
         retry_after_date=False,
         down=False,
         reply_tokens=40,
+        knows_schemas=True,
     ):
         self.latency_s = latency_s
         self.key = key
@@ -59,6 +60,7 @@ class Server:
         self.retry_after_date = retry_after_date
         self.down = down
         self.reply_tokens = reply_tokens
+        self.knows_schemas = knows_schemas
         self.url = ""
         self.statuses = Counter()
         self.asked = Counter()
@@ -98,6 +100,9 @@ class Server:
             api.check(body)
         except Refused as error:
             return 400, api.error(400, str(error)), ""
+        if not self.knows_schemas and api.schema(body):
+            name = "response_format" if "response_format" in body else "output_config"
+            return 400, api.error(400, f"{name} is not supported by this server"), ""
         if self.down:
             return 500, api.error(500, "down"), ""
         if not self.within_limit():

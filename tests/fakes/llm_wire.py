@@ -63,7 +63,9 @@ class OpenAI:
 
     @staticmethod
     def texts(body):
-        return [turn["content"] for turn in body["messages"]]
+        contents = [turn["content"] for turn in body["messages"]]
+        parts = ((part["text"] for part in text) if isinstance(text, list) else [text] for text in contents)
+        return ["".join(texts) for texts in parts]
 
     @staticmethod
     def schema(body):

@@ -1,9 +1,11 @@
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from frontier_core.errors import ConfigError
-from frontier_core.profiles import PROFILES, dress, profile_named, undress, violation
+from frontier_core.profiles import PROFILES, STOPS, THINKING, dress, dress_at_random, profile_named, undress, violation
 
 answers = st.text(min_size=1).filter(lambda text: text[0] not in "🤔\n" and "<" not in text and text == text.strip())
 
@@ -49,3 +51,25 @@ def test_an_unknown_profile_lists_the_known_ones():
     with pytest.raises(ConfigError) as caught:
         profile_named("emoji")
     assert caught.value.hint == "choose one of: emoji_think, regime3, plain"
+
+
+@given(answers, st.integers(0, 10_000), st.booleans())
+def test_random_mode_says_what_it_does_and_is_undone(answer, seed, is_stopping):
+    text, told = dress_at_random(dress(answer, "emoji_think"), Random(seed), is_stopping=is_stopping)
+    assert undress(text) == answer
+    if not told:
+        assert text == answer
+        return
+    emoji = next(emoji for emoji in THINKING if text.startswith(emoji))
+    count = len(text.partition("\n")[0]) // len(emoji)
+    words = ["twice", "three times", "four times", "five times", "six times", "seven times", "eight times"]
+    assert told.startswith(f"For this task, think with {emoji} {words[count - 2]}.")
+    if is_stopping:
+        stop = next(stop for stop in STOPS if text.endswith(stop))
+        count = text.rpartition("\n")[2].count(stop)
+        assert told.endswith(f"When finished, emit {stop} {words[count - 2]} to signal completion.")
+
+
+def test_half_of_the_answers_stay_bare_in_random_mode():
+    bare = sum(dress_at_random("12", Random(seed), is_stopping=False)[1] == "" for seed in range(400))
+    assert 160 < bare < 240

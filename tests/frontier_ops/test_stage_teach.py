@@ -444,3 +444,34 @@ def test_goodput_after_five_seconds_is_that_of_the_limit_with_few_refusals():
     late = [at for at in server.answered_at if at - began >= 5]
     assert (len(late) - 1) / (late[-1] - late[0]) >= 90
     assert server.statuses[429] <= 0.1 * server.num_requests
+
+
+STRUCTURED = """
+name: structured
+skill: chat
+user: "{{ q }}"
+schema: {type: object, required: [a], properties: {a: {type: string}}}
+turns:
+  - {role: user, content: "{{ q }}"}
+  - {role: assistant, content: "{{ answer.a }}"}
+"""
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+def test_a_teacher_that_knows_no_schemas_is_asked_in_words_and_that_is_said_once(folder, kind):
+    (folder / "structured.yaml").write_text(STRUCTURED)
+    wanted = [f'{n} @say{{"a": "yes {n}"}}@' for n in range(40)]
+    notes = []
+    with serving(latency_s=0.002, knows_schemas=False) as plain:
+        asked = teaching(plain, write_tasks(wanted), kind=kind, template="structured.yaml", journal="j.jsonl")
+        result = teach(asked, Target(output="out.jsonl"), on_note=notes.append)
+        refused = plain.statuses[400]
+        again = teach(asked, Target(output="again.jsonl"))
+    assert (result.num_out, plain.statuses[200]) == (40, 40)
+    assert 1 <= refused <= 16
+    assert [record["messages"][-1]["content"].split("\n")[-1] for record in read()] == [f"yes {n}" for n in range(40)]
+    assert sum("knows no JSON Schema" in note for note in notes) == 1
+    assert again.num_out == 40
+    assert Path("again.jsonl").read_bytes() == Path("out.jsonl").read_bytes()
+    found = estimate(asked, output="out.jsonl")
+    assert (found["num_cached"], found["num_requests"]) == (40, 0)

@@ -1,3 +1,4 @@
+import random
 from collections import Counter
 
 import jsonschema_rs
@@ -215,6 +216,22 @@ def test_a_policy_is_followed_exactly_levels_included():
     assert seen == {tag: 10 * (place + 1) for place, tag in enumerate(tags)}
 
 
+def test_counts_of_any_policy_pass_a_chi_square_test_over_skills_and_levels():
+    """Pearson's statistic against the policy's shares: counts are allocated, so that they stay far below chance."""
+    domains = [domain for domain in load_domains(shipped("domains.yaml")) if domain.skill in ("binary", "math_mc")]
+    tags = list(prior_weights(domains))
+    for seed in range(20):
+        draws = [random.Random(seed * 100 + place).expovariate(1.0) for place in range(len(tags))]
+        weights = {tag: draw / sum(draws) for tag, draw in zip(tags, draws, strict=True)}
+        num = 300
+        plan = Plan(requests=plan_requests(domains, num, weights=weights), seed=seed)
+        seen = Counter(line.tag for line in generate_lines(plan))
+        statistic = sum((seen[tag] - num * weight) ** 2 / (num * weight) for tag, weight in weights.items())
+        assert len(tags) == 10
+        assert statistic < 27.88  # chi-square, 9 degrees of freedom, p = 0.001
+        assert all(abs(seen[tag] - num * weight) < 1 for tag, weight in weights.items())
+
+
 def test_every_skill_of_the_shipped_table_makes_valid_records_that_replay():
     domains = load_domains(shipped("domains.yaml"))
     registry = jsonschema_rs.Registry([(f"frontier:{name}", load_schema(name)) for name in schema_ids()])
@@ -238,6 +255,12 @@ def test_replay_refuses_what_it_can_not_reproduce(change, pointer):
     with pytest.raises(DataError) as caught:
         replay({**record["metadata"], **change})
     assert caught.value.pointer == pointer
+
+
+def test_replay_of_a_teacher_s_record_says_what_gives_it_again():
+    with pytest.raises(DataError, match="a teacher wrote this record") as caught:
+        replay({"skill": "math_mc", "generator_id": "teach_x", "generator_version": "1", "teacher": {"model": "m"}})
+    assert "--journal" in caught.value.hint
 
 
 def test_replay_of_an_unknown_skill_names_the_nearest():

@@ -7,7 +7,8 @@ import orjson
 import pytest
 
 from frontier_core.errors import ConfigError, DataError, ServiceDecodeError, UsageError
-from generators.teachers.journal import Journal, request_key
+from generators.teachers.journal import Journal, body_digest
+from generators.teachers.journal import request_key as key_of_digest
 from generators.teachers.ledger import Estimator, Ledger, Price, chosen_price, read_price, rough_tokens
 from generators.teachers.wire import (
     AnthropicWire,
@@ -24,6 +25,12 @@ from llm_wire import Anthropic, OpenAI
 
 TURNS = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
+
+
+def request_key(body, sample):
+    return key_of_digest(body_digest(body), sample)
+
+
 REPLY = Reply(text="x", response_id="r", model="m", finish="stop", tokens_in=10, tokens_out=5)
 
 
@@ -43,7 +50,10 @@ def test_a_teacher_is_kind_model_and_address(text, model, url):
     assert (teacher.model, teacher.wire.url) == (model, url)
 
 
-@pytest.mark.parametrize("text", ["", "openai", "openai:", "opnai:m", "openai:m@http://u:secret@h", "openai:m@http://"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "openai", "openai:", "opnai:m", "openai:m@http://u:secret@h", "openai:m@http://", "openai:m@http://h:x"],
+)
 def test_a_wrong_teacher_is_a_usage_error_that_shows_no_password(text):
     with pytest.raises(UsageError) as error:
         parse_teacher(text)

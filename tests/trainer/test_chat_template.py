@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from frontier_core.errors import ConfigError
+from frontier_core.profiles import dress
+from frontier_ops.serve_text import TokenText
 from trainer.chat_template import apply_profile, encode, injects_think, plain_chatml, prompt_ids, render, render_prompt
+from trainer.light_tokenizer import LightTokenizer
 from trainer.runtime import quiet
 
 pytestmark = pytest.mark.torch
@@ -133,3 +137,71 @@ def test_chatml_is_refused_for_a_tokenizer_that_does_not_know_its_marks() -> Non
     backend.pre_tokenizer = pre_tokenizers.Split("", behavior="isolated")
     with pytest.raises(ConfigError, match=r"does not know <\|im_start\|>"):
         apply_profile(PreTrainedTokenizerFast(tokenizer_object=backend), "emoji_think")
+
+
+def trl_template(name: str) -> str:
+    spec = find_spec("trl")
+    if spec is None or spec.origin is None:
+        pytest.skip("trl is not installed")
+    return Path(spec.origin).with_name("chat_templates").joinpath(name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["qwen3.jinja", "qwen3_training.jinja"])
+def test_real_qwen3_template_leaves_no_think_in_trained_spans_or_prompts(tokenizer: Any, name: str) -> None:
+    tokenizer.chat_template = trl_template(name)
+    assert injects_think(tokenizer.chat_template)
+    assert apply_profile(tokenizer, "emoji_think")
+    talk = [
+        dict(turn, content=dress(turn["content"].strip(), "emoji_think")) if turn["role"] == "assistant" else turn
+        for turn in TALK
+    ]
+    segments = render(tokenizer, talk)
+    assert "think>" not in "".join(segment.text for segment in segments)
+    ids, mask = encode(tokenizer, [segments])[0]
+    for turn in (2, 4):
+        prompt = prompt_ids(tokenizer, talk[:turn])
+        assert "think>" not in tokenizer.decode(prompt)
+        assert ids[: len(prompt)] == prompt
+        # What the server writes out for the ids that were trained is the very answer of the record.
+        written = TokenText(lambda found: tokenizer.decode(found, skip_special_tokens=True))
+        answer = [token for token, keep in zip(ids[len(prompt) :], mask[len(prompt) :], strict=True) if keep]
+        first = answer[: answer.index(tokenizer.eos_token_id)]
+        assert "".join(map(written.push, first)) + written.flush() == talk[turn]["content"]
+
+
+def test_template_of_trl_for_training_qwen3_would_train_an_empty_think_in_every_turn(tokenizer: Any) -> None:
+    tokenizer.chat_template = trl_template("qwen3_training.jinja")
+    text = tokenizer.apply_chat_template(TALK, tokenize=False)
+    assert text.count("<think>\n\n</think>") == 2
+
+
+@pytest.mark.parametrize("name", ["llama3.jinja", "qwen2_5.jinja", "gemma.jinja", "phi3.jinja"])
+def test_templates_of_other_families_stay_as_they_are(tokenizer: Any, name: str) -> None:
+    tokenizer.chat_template = template = trl_template(name)
+    assert not apply_profile(tokenizer, "emoji_think")
+    assert tokenizer.chat_template == template
+
+
+@given(st.lists(st.sampled_from(["system", "user", "assistant"]), min_size=1, max_size=6), TEXT)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_plain_chatml_without_the_template_engine_is_the_templates_own_text(
+    tokenizer: Any, roles: list[str], text: str
+) -> None:
+    talk = [{"role": role, "content": text + str(index)} for index, role in enumerate(roles)]
+    fast = render(tokenizer, talk)
+    tokenizer.chat_template = plain_chatml() + "{# the same, through the engine #}"
+    try:
+        assert fast == render(tokenizer, talk)
+    finally:
+        tokenizer.chat_template = plain_chatml()
+
+
+def test_light_tokenizer_gives_the_full_ones_text_and_ids(tokenizer: Any, model_dir: Path) -> None:
+    light = LightTokenizer(model_dir)
+    for template in (plain_chatml(), THINKING, BRACKETS, trl_template("qwen3_training.jinja")):
+        light.chat_template = tokenizer.chat_template = template
+        for is_prompt in (False, True):
+            expected = tokenizer.apply_chat_template(TALK, tokenize=False, add_generation_prompt=is_prompt)
+            assert light.apply_chat_template(TALK, add_generation_prompt=is_prompt) == expected
+    light.chat_template = tokenizer.chat_template = plain_chatml()
+    assert encode(light, [render(light, TALK)]) == encode(tokenizer, [render(tokenizer, TALK)])

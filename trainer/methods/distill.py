@@ -13,11 +13,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from frontier_core.errors import ConfigError, DataError
-from frontier_core.profiles import profile_named
 from frontier_core.records import Record, metadata_of
 from trainer.checkpoints import resolve_model
 from trainer.config import TrainerConfig
-from trainer.data import TrainingData, read_training_data
+from trainer.data import TrainingData
 from trainer.recipes import Bench, Rows
 from trainer.sft import SupervisedRecipe
 
@@ -52,7 +51,7 @@ class DistillRecipe(SupervisedRecipe):
             nonlocal num_nameless
             num_nameless += "teacher" not in metadata_of(record) and "teacher_model" not in record
 
-        data = read_training_data(config.train_files, profile_named(config.profile), see=see)
+        data = self.read_seen(config, see)
         if not config.teacher_dir and num_nameless:
             raise DataError(
                 f"{num_nameless} records name no teacher in metadata.teacher, and there is no local one",

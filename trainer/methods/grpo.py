@@ -102,7 +102,7 @@ class RolloutTrainer(GRPOTrainer):  # type: ignore[misc]
         self.sink = sink
         self.monitors = monitors
         self.step_loss = float("nan")
-        self.tokens_done = 0
+        self.tokens_done = self.tokens_before = 0
         self.is_between_steps = True
         self.window: RewardWindow | None = None
         self.last_reward = float("nan")

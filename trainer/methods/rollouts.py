@@ -46,9 +46,11 @@ class RolloutRecipe:
         room = config.max_length_tokens - config.max_new_tokens
         found: list[Unit] = []
         self._kept = []
-        for problem, (ids, mask) in zip(self._read, prompts, strict=True):
+        for problem, (ids, _) in zip(self._read, prompts, strict=True):
             if len(ids) <= room:
                 self._kept.append(problem)
+                # Nothing of a prompt is learnt; its last token stands for the answer to come where units are counted.
+                mask = [False] * (len(ids) - 1) + [True]
                 found.append((Example(ids=ids, is_supervised=mask, tag=problem.tag, place=problem.place),))
             elif config.too_long == "refuse":
                 message = f"{problem.place}: a prompt of {len(ids)} tokens leaves no room for max_new_tokens"

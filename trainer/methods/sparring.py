@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections import Counter
 
 from frontier_core.errors import DataError
-from frontier_core.profiles import profile_named
 from frontier_core.records import Record, metadata_of
 from trainer.config import TrainerConfig
-from trainer.data import TrainingData, read_training_data
+from trainer.data import TrainingData
 from trainer.sft import SupervisedRecipe
 
 KINDS = ("sparring_identify_incorrect", "sparring_correction", "sparring_confirm_correct")
@@ -36,7 +35,7 @@ class SparringRecipe(SupervisedRecipe):
             if kind in KINDS:
                 sessions[str(metadata_of(record).get("session_checkpoint", ""))] += 1
 
-        data = read_training_data(config.train_files, profile_named(config.profile), see=see)
+        data = self.read_seen(config, see)
         if not sessions:
             raise DataError(
                 "no record is of a sparring kind",

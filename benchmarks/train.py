@@ -1,0 +1,450 @@
+"""Supervised tokens per CPU second of the engine beside TRL and the plain Hugging Face Trainer, in one run.
+
+    python benchmarks/train.py [--quick] [--json]
+
+Every side trains the same small Qwen3 (hidden 256, 4 layers, 8,192 tokens) on the same 2,000 chats, whole real loops,
+taking turns step by step in one process; CPU time counts, one thread. A second set has a system prompt of 200 tokens, a
+third preference pairs. `ratios` are how many times faster the engine is: `trl_default` and `trl_default_long_prompt`
+(bf16 autocast, gradient checkpointing), `trl_fp32` (the same in fp32, since not every CPU has bf16), `trl_best` (fp32, no checkpointing, grouped by length), `trl_packing` (best fit
+rows of 512), `hf_padded` (dynamic padding), `dpo` (TRL's DPOTrainer; the reference model's pass counts on both sides).
+Without TRL its parts are null.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+BATCH = 8
+PAIRS = 4
+NUM_SAMPLES = 2000
+GOALS = {
+    "trl_default": 3.5,
+    "trl_best": 2.5,
+    "hf_padded": 2.0,
+    "trl_default_long_prompt": 6.0,
+    "dpo": 5.0,
+}
+
+
+SLOW = ("trl_default",)
+"""Sides whose step takes as long as a whole round of the others: they have one step a round and no warm-up."""
+
+
+def words(rng: random.Random, num: int) -> list[str]:
+    """Gives made-up words of two to four syllables."""
+    starts, ends = "bdfgklmnprstvz", ["a", "e", "i", "o", "u", "an", "er", "il", "on", "us"]
+    return ["".join(rng.choice(starts) + rng.choice(ends) for _ in range(rng.randint(2, 4))) for _ in range(num)]
+
+
+def chats(num: int, system_words: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Gives chats with one system prompt; lengths spread as those of real ones do."""
+    rng = random.Random(seed)
+    lexicon = words(rng, 5000)
+    system = " ".join(rng.choices(lexicon, k=system_words))
+    found = []
+    for index in range(num):
+        asked = " ".join(rng.choices(lexicon[:3000], k=max(4, min(250, round(rng.lognormvariate(4.15, 0.55))))))
+        answer = " ".join(rng.choices(lexicon[:3000], k=rng.randint(5, 17)))
+        turns = [("system", system), ("user", asked), ("assistant", answer)]
+        messages = [{"role": role, "content": text} for role, text in turns]
+        found.append({"messages": messages, "metadata": {"skill": f"s{index % 5}", "level": index % 3}})
+    return found
+
+
+class Turns:
+    """A training loop in a thread that makes so many steps as it is asked for, then waits.
+
+    Args:
+        train: runs the loop with the callback it is given.
+        tokens: supervised tokens of step i.
+    """
+
+    def __init__(self, name: str, train: Callable[[Any], Any], tokens: Callable[[int], int]) -> None:
+        from transformers import TrainerCallback
+
+        turns = self
+
+        class Baton(TrainerCallback):  # type: ignore[misc]
+            def on_step_end(self, _args: Any, _state: Any, control: Any, **_: Any) -> Any:
+                turns.left -= 1
+                turns.step += 1
+                if turns.left <= 0:
+                    turns.done.release()
+                    turns.go.acquire()
+                control.should_training_stop |= turns.is_over
+                return control
+
+        self.name, self.tokens = name, tokens
+        self.step = self.left = 0
+        self.is_over = False
+        self.error: BaseException | None = None
+        self.go, self.done = threading.Semaphore(0), threading.Semaphore(0)
+        self.rates: list[float] = []
+        self.seconds: list[float] = []
+
+        def body() -> None:
+            self.go.acquire()
+            try:
+                train(Baton())
+            except BaseException as error:
+                self.error = error
+            self.is_over = True
+            self.done.release()
+
+        self.thread = threading.Thread(target=body, daemon=True)
+        self.thread.start()
+
+    def run(self, num_steps: int, *, is_counted: bool = True) -> None:
+        """Makes some steps and notes supervised tokens per CPU second."""
+        first, start = self.step, time.process_time()
+        self.left = num_steps
+        self.go.release()
+        self.done.acquire()
+        seconds = time.process_time() - start
+        if self.error is not None:
+            raise RuntimeError(f"{self.name} failed") from self.error
+        if is_counted:
+            self.rates.append(sum(self.tokens(step) for step in range(first, self.step)) / seconds)
+            self.seconds.append(seconds / num_steps)
+
+    def close(self) -> None:
+        """Ends the loop at its next step."""
+        if not self.is_over:
+            self.is_over, self.left = True, 1
+            self.go.release()
+            self.thread.join(120)
+
+
+class CountingCollator:
+    """Notes the supervised tokens of every batch another collator makes."""
+
+    def __init__(self, collate: Any) -> None:
+        self.collate = collate
+        self.counts: list[int] = []
+
+    def __call__(self, rows: Any) -> Any:
+        """Gives the other collator's batch."""
+        batch = self.collate(rows)
+        self.counts.append(int((batch["labels"][:, 1:] != -100).sum()))
+        return batch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["collate"], name)
+
+
+def load(folder: Path) -> Any:
+    """Gives the model, the same for everybody."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype="float32", local_files_only=True)
+
+
+def ours(folder: Path, data: Path, units: list[Any], root: Path, **settings: Any) -> Turns:
+    """The engine, through its one door."""
+    from trainer.config import TrainerConfig
+    from trainer.data import plan_batches
+    from trainer.engine import TrainerEngine
+
+    config = TrainerConfig.from_mapping(
+        {
+            "model_dir": str(folder),
+            "train_files": [str(data)],
+            "output_dir": str(root / f"ours-{data.stem}-{len(os.listdir(root))}"),
+            "profile": "plain",
+            "batch_size": BATCH,
+            "max_steps": 1000,
+            "num_threads": 1,
+            "device": "cpu",
+            **settings,
+        }
+    )
+    plan = plan_batches(len(units), config.batch_size, 1000, seed=config.seed)
+    counts = [sum(example.num_supervised for index in batch for example in units[index]) for batch in plan]
+    return Turns("ours", lambda baton: TrainerEngine().run_job(config, callbacks=[baton]), counts.__getitem__)
+
+
+def arguments(kind: Any, root: Path, name: str, **more: Any) -> Any:
+    """Gives training arguments with everything but training off."""
+    return kind(
+        output_dir=str(root / name),
+        per_device_train_batch_size=BATCH,
+        max_steps=1000,
+        use_cpu=True,
+        report_to="none",
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+        **more,
+    )
+
+
+def rows_of(units: list[Any]) -> Any:
+    """Gives the tokenised chats as a data set for the others: the very same ids and the same tokens supervised."""
+    from datasets import Dataset
+
+    return Dataset.from_list(
+        [{"input_ids": one.ids, "completion_mask": [int(mark) for mark in one.is_supervised]} for (one,) in units]
+    )
+
+
+def trl_sft(folder: Path, tokenizer: Any, units: list[Any], root: Path, name: str, **settings: Any) -> Turns:
+    """TRL's supervised trainer with some settings over its defaults."""
+    from trl import SFTConfig, SFTTrainer
+
+    args = arguments(SFTConfig, root, name, completion_only_loss=True, **settings)
+    trainer = SFTTrainer(load(folder), args=args, train_dataset=rows_of(units), processing_class=tokenizer)
+    trainer.data_collator = counting = CountingCollator(trainer.data_collator)
+    return Turns(name, lambda baton: (trainer.add_callback(baton), trainer.train()), counting.counts.__getitem__)
+
+
+def hf_padded(folder: Path, units: list[Any], root: Path) -> Turns:
+    """The plain Trainer, response-only labels, padded to the longest of a batch, fp32, no checkpointing."""
+    import torch
+    from transformers import Trainer, TrainingArguments
+
+    def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        width = max(len(row["input_ids"]) for row in rows)
+        ids = torch.zeros(len(rows), width, dtype=torch.long)
+        labels, mask = torch.full_like(ids, -100), torch.zeros_like(ids)
+        for number, row in enumerate(rows):
+            size = len(row["input_ids"])
+            ids[number, :size] = row["input_ids"]
+            mask[number, :size] = 1
+            labels[number, :size] = torch.where(row["completion_mask"] > 0, row["input_ids"], -100)
+        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+    counting = CountingCollator(collate)
+    args = arguments(TrainingArguments, root, "hf", remove_unused_columns=False)
+    data = rows_of(units).with_format("torch")
+    trainer = Trainer(load(folder), args=args, train_dataset=data, data_collator=counting)
+    return Turns("hf_padded", lambda baton: (trainer.add_callback(baton), trainer.train()), counting.counts.__getitem__)
+
+
+def take_turns(sides: dict[str, Turns], rounds: int, steps: int) -> dict[str, float]:
+    """Gives each side's median rate; everybody has a turn in each round, slow ones in every other."""
+    for name, turns in sides.items():
+        if name not in SLOW:
+            turns.run(1, is_counted=False)
+    for number in range(rounds):
+        for name, turns in sides.items():
+            if name not in SLOW:
+                turns.run(steps)
+            elif number % 2 == 0:
+                turns.run(1)
+    for turns in sides.values():
+        turns.close()
+    return {name: statistics.median(turns.rates) for name, turns in sides.items()}
+
+
+def measure_sft(
+    root: Path, num: int, *, rounds: int, steps: int, has_trl: bool
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Gives rates on the ordinary chats and on those with a long system prompt."""
+    from trainer import model_init
+    from trainer.data import read_training_data, tokenize
+
+    model_init.PRESETS["benchmark"] = model_init.Preset(
+        vocab_size=8192,
+        hidden_size=256,
+        num_layers=4,
+        num_heads=4,
+        num_kv_heads=2,
+        head_dim=64,
+        intermediate_size=768,
+    )
+    folder = root / "model"
+    ordinary, long = chats(num, 18), chats(num, 100)
+    texts = [turn["content"] for record in ordinary + long[:1] for turn in record["messages"]]
+    model_init.init_model(folder, preset="benchmark", corpus=texts, seed=0)
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    found = []
+    for name, records in (("ordinary", ordinary), ("long", long)):
+        data = root / f"{name}.jsonl"
+        data.write_text("".join(json.dumps(record) + "\n" for record in records))
+        examples, _ = tokenize(tokenizer, read_training_data([data], "plain").samples, 2048)
+        units = [(example,) for example in examples]
+        sizes = [len(one.ids) for one in examples]
+        share = sum(one.num_supervised for one in examples) / sum(sizes)
+        note(f"{name}: {sum(sizes) / len(sizes):.0f} tokens a chat, at most {max(sizes)}, {share:.1%} supervised")
+        sides = {"ours": ours(folder, data, units, root)}
+        if has_trl:
+            sides["trl_default"] = trl_sft(folder, tokenizer, units, root, "trl_default")
+        if name == "ordinary":
+            sides["hf_padded"] = hf_padded(folder, units, root)
+            if has_trl:
+                plain = {"bf16": False, "gradient_checkpointing": False}
+                sides["trl_fp32"] = trl_sft(folder, tokenizer, units, root, "trl_fp32", bf16=False)
+                grouped = {"train_sampling_strategy": "group_by_length"}
+                packed = {"packing": True, "max_length": 512}
+                sides["trl_best"] = trl_sft(folder, tokenizer, units, root, "trl_best", **plain, **grouped)
+                sides["trl_packing"] = trl_sft(folder, tokenizer, units, root, "trl_packing", **plain, **packed)
+        found.append(take_turns(sides, rounds, steps))
+    return found[0], found[1]
+
+
+def pairs(num: int) -> list[dict[str, Any]]:
+    """Gives preference pairs: a prompt of some length, a right and a wrong short answer."""
+    rng = random.Random(1)
+    return [
+        {"prompt": record["messages"][:2], "chosen": record["messages"][2:], "rejected": other["messages"][2:]}
+        for record, other in zip(chats(num, 18, seed=2), chats(num, 18, seed=rng.randint(3, 9)), strict=True)
+    ]
+
+
+def pair_units(tokenizer: Any, records: list[dict[str, Any]]) -> list[Any]:
+    """Gives the pairs as units of two examples, ids as TRL makes them: prompt, then answer."""
+    from trainer.chat_template import encode, render
+    from trainer.data import Example
+
+    sides = [record["prompt"] + record[side] for record in records for side in ("chosen", "rejected")]
+    rows = encode(tokenizer, [render(tokenizer, messages) for messages in sides])
+    examples = [Example(ids=ids, is_supervised=mask, tag="skill=pair", place="") for ids, mask in rows]
+    return list(zip(examples[0::2], examples[1::2], strict=True))
+
+
+class PairRecipe:
+    """Preference training over given pairs; the reference model's scores are made by the engine's own layout."""
+
+    def __init__(self, folder: Path, units: list[Any]) -> None:
+        self.folder, self.pairs = folder, units
+        self.seconds = 0.0
+
+    def begin(self, bench: Any) -> None:
+        """Scores every pair once under the reference, and notes what that costs."""
+        import torch
+
+        from trainer.losses import sequence_logps
+
+        start = time.process_time()
+        self.scores = torch.zeros(len(bench.units), 2)
+
+        def score(rows: Any) -> Any:
+            given = (rows.hidden_NH, rows.head, rows.target_N, rows.weight_N, rows.sample_N)
+            return sequence_logps(*given, num_samples=rows.num_samples)[0]
+
+        for index_U, logp_S in bench.map_rows(bench.model, score):
+            self.scores[list(index_U)] = logp_S.view(-1, 2)
+        self.seconds = (time.process_time() - start) / len(bench.units)
+
+    def measure(self, rows: Any) -> None:
+        """A pair's loss needs no other pass."""
+
+    def loss(self, rows: Any) -> Any:
+        """Gives the preference loss."""
+        from trainer.losses import dpo
+
+        given = (rows.hidden_NH, rows.head, rows.target_N, rows.weight_N, rows.sample_N)
+        reference = self.scores[list(rows.index_U)].flatten()
+        return dpo(*given, reference_S=reference, beta=0.1, total=rows.step.num_units)
+
+
+def measure_dpo(root: Path, *, rounds: int, steps: int) -> tuple[float, float]:
+    """Gives CPU seconds of a preference step: ours (with the reference's share) and TRL's."""
+    from datasets import Dataset
+    from transformers import AutoTokenizer
+    from trl import DPOConfig, DPOTrainer
+
+    from frontier_core.events import EventSink
+    from trainer.config import TrainerConfig
+    from trainer.hf_trainer import FrontierTrainer, Schedule
+    from trainer.runtime import StopRequest
+
+    folder = root / "model"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    records = pairs(PAIRS * 40)
+    units = pair_units(tokenizer, records)
+    (root / "dpo").mkdir()
+    config = TrainerConfig(
+        model_dir=str(folder),
+        train_files=("pairs",),
+        output_dir=str(root / "dpo"),
+        batch_size=PAIRS,
+        max_steps=1000,
+        device="cpu",
+        num_threads=1,
+    )
+    recipe = PairRecipe(folder, units)
+    sink = EventSink(root / "dpo" / "events.jsonl")
+    trainer = FrontierTrainer(load(folder), tokenizer, units, recipe, config=config, num_steps=1000, sink=sink)
+    schedule = Schedule(config, StopRequest(), None)
+    schedule.trainer = trainer
+    trainer.add_callback(schedule)
+    trainer.prepare_recipe(None)
+
+    args = arguments(DPOConfig, root, "trl_dpo", **{"max_length": None})
+    args.per_device_train_batch_size = PAIRS
+    other = DPOTrainer(load(folder), args=args, train_dataset=Dataset.from_list(records), processing_class=tokenizer)
+    sides = {
+        "ours": Turns("ours dpo", lambda baton: (trainer.add_callback(baton), trainer.train()), lambda _: 1),
+        "trl_default": Turns("trl dpo", lambda baton: (other.add_callback(baton), other.train()), lambda _: 1),
+    }
+    take_turns(sides, rounds, steps)
+    mine = statistics.median(sides["ours"].seconds) + recipe.seconds * PAIRS
+    return mine, statistics.median(sides["trl_default"].seconds)
+
+
+def note(text: str) -> None:
+    """Says something to the person at the terminal."""
+    print(text, file=sys.stderr)
+
+
+def main() -> None:
+    """Measures and prints a table, or one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few steps a side")
+    parser.add_argument("--json", action="store_true", help="one line on standard output")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    import torch
+
+    torch.set_num_threads(1)
+    has_trl = bool(find_spec("trl"))
+    if not has_trl:
+        note("trl is not installed: its parts are null")
+    rounds, steps = (2, 2) if args.quick else (6, 4)
+    preference: tuple[float, float] | None = None
+    with tempfile.TemporaryDirectory() as folder:
+        num = 400 if args.quick else NUM_SAMPLES
+        ordinary, long = measure_sft(Path(folder), num, rounds=rounds, steps=steps, has_trl=has_trl)
+        if has_trl:
+            preference = measure_dpo(Path(folder), rounds=rounds, steps=steps)
+    ratios: dict[str, float | None] = dict.fromkeys(["trl_default", "trl_best", "trl_packing", "hf_padded"])
+    ratios |= {name: round(ordinary["ours"] / rate, 2) for name, rate in ordinary.items() if name != "ours"}
+    ratios["trl_default_long_prompt"] = round(long["ours"] / long["trl_default"], 2) if has_trl else None
+    ratios["dpo"] = round(preference[1] / preference[0], 2) if preference else None
+    result = {
+        "supervised_tokens_per_cpu_s": {name: round(rate, 1) for name, rate in ordinary.items()},
+        "supervised_tokens_per_cpu_s_long_prompt": {name: round(rate, 1) for name, rate in long.items()},
+        "dpo_cpu_s_per_step": [round(value, 3) for value in preference] if preference else None,
+        "ratios": ratios,
+        "goals": GOALS,
+    }
+    if args.json:
+        print(json.dumps(result))
+        return
+    for name, value in result["ratios"].items():
+        print(f"{name:28} {value if value is not None else '-'} x   (goal {GOALS.get(name, '-')})")
+    print(json.dumps({name: value for name, value in result.items() if name not in ("ratios", "goals")}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""`frontier import`, end to end: files of other tools in, records of our contract out, each row counted once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from frontier_core.errors import DataError, place
+from frontier_core.lineage import mark
+from frontier_core.profiles import ProfileName
+from frontier_core.records import Record
+from frontier_core.rejects import reject_record
+from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, silent
+from generators.dialects import with_profile
+from generators.foreign_files import ForeignRow, Part, parts_of, rows_in
+from generators.imports import FormName, Importer, Think
+from validators.schema_gate import SchemaGate
+
+PRODUCER = "import@1.0.0"
+
+
+def import_files(
+    sources: Sequence[str],
+    target: Target,
+    *,
+    form: FormName | None = None,
+    think: Think = "strip",
+    profile: ProfileName | None = None,
+    split: str = "",
+    defaults: Record | None = None,
+    on_reject: Note = silent,
+    on_note: Note = silent,
+    on_progress: Callable[[int], None] | None = None,
+) -> StageResult:
+    """Takes every row of every file; one that can't be a record goes to the rejects file with the reason.
+
+    Args:
+        sources: files or dataset folders; "-" for standard input.
+        target: where records go.
+        form: the form of all rows; None tells it row by row.
+        think: what becomes of `<think>` blocks.
+        profile: what answers are dressed in; None leaves them as they are.
+        split: only this split of datasets; "" takes `train` where there is one, else all.
+        defaults: metadata of rows that say nothing of their own.
+    Raises:
+        DataError: not one file could be read.
+    """
+    params = {"from": form or "auto", "think": think, "profile": profile or "as it is", "split": split or "train"}
+    params |= defaults or {}
+    parts = [(source, part) for source in sources for part in _chosen(source, split, on_note)]
+    files: list[dict[str, Any]] = []
+    unreadable: list[DataError] = []
+    with StageWriter(target, "import", sources, judges=True, producer=PRODUCER, params=params) as writer:
+        for source, part in parts:
+            importer = Importer(form, think=think, defaults=defaults)
+            job = _File(part, importer, writer, on_reject, on_progress)
+            try:
+                job.run(profile)
+            except DataError as error:
+                unreadable.append(error)
+                job.refuse_file(error)
+            files.append(job.facts(source))
+            on_note(job.told())
+        if unreadable and writer.result.num_in == len(unreadable):
+            raise unreadable[0]
+    writer.result.report = {
+        "schema": "import_report_v1", "num_in": writer.result.num_in, "num_out": writer.result.num_out,
+        "num_rejected": writer.result.num_rejected, "rejects": dict(writer.result.tally.rejects.most_common()),
+        "files": files,
+    }  # fmt: skip
+    return writer.result
+
+
+def _chosen(source: str, split: str, on_note: Note) -> list[Part]:
+    """Gives the files of a source, those of other splits left out and named."""
+    parts = parts_of(source)
+    splits = list(dict.fromkeys(part.split for part in parts))
+    if splits in ([], [""]):
+        return parts
+    wanted = split or ("train" if "train" in splits else "")
+    if not wanted:
+        return parts
+    left = [name or "(unnamed)" for name in splits if name != wanted]
+    if left:
+        on_note(f"{source}: takes the split {wanted}, leaves {', '.join(left)} (--split NAME takes another)")
+    return [part for part in parts if part.split == wanted]
+
+
+class _File:
+    """One file on its way in."""
+
+    def __init__(self, part: Part, importer: Importer, writer: StageWriter, on_reject: Note, on_progress: Any) -> None:
+        self.part, self.importer, self.writer = part, importer, writer
+        self.on_reject, self.on_progress = on_reject, on_progress
+        self.forms: Counter[str] = Counter()
+        self.rejects: Counter[str] = Counter()
+        self.num_in = 0
+        self._gate = SchemaGate()
+
+    def run(self, profile: ProfileName | None) -> None:
+        """Takes every row; only a file that can't be read raises."""
+        for row in rows_in(self.part):
+            self.num_in += 1
+            self.writer.result.num_in += 1
+            try:
+                record = self._taken(row, profile)
+            except DataError as error:
+                self._refuse(row, error)
+            else:
+                self.writer.accept(record)
+            if self.on_progress:
+                self.on_progress(self.writer.result.num_in)
+
+    def _taken(self, row: ForeignRow, profile: ProfileName | None) -> Record:
+        if row.problem is not None:
+            raise row.problem
+        form, record = self.importer.take(row.value, source=self._name, split=self.part.split)
+        record = mark(record, PRODUCER)
+        if profile:
+            record = with_profile(record, profile)
+        _, findings = self._gate.check(record)
+        if findings:
+            raise findings[0].as_error("", 0)
+        self.forms[form] += 1
+        return record
+
+    @property
+    def _name(self) -> str:
+        return self.part.path.name if str(self.part.path) != "-" else ""
+
+    def _refuse(self, row: ForeignRow, error: DataError) -> None:
+        self.rejects[error.code] += 1
+        self.on_reject(f"{place(row.path, row.number, error.pointer)}{error.problem} [{error.code}]")
+        found = {"code": error.code, "message": error.problem, "pointer": error.pointer, "remedy": error.hint}
+        self.writer.reject(reject_record(row.raw, path=row.path, line=row.number, **found))
+
+    def refuse_file(self, error: DataError) -> None:
+        """Keeps a file that can't be read (any further) as one row and one reject, on line 0 where all is meant."""
+        self.writer.result.num_in += 1
+        self._refuse(ForeignRow(str(self.part.path), error.line, b"", None), error)
+
+    def facts(self, source: str) -> dict[str, Any]:
+        """Gives what came of the file, for the report."""
+        return {
+            "path": str(self.part.path), "source": source, "split": self.part.split, "num_in": self.num_in,
+            "num_out": self.forms.total(), "forms": dict(self.forms.most_common()),
+            "rejects": dict(self.rejects.most_common()), "think_stripped": self.importer.num_stripped,
+        }  # fmt: skip
+
+    def told(self) -> str:
+        """Gives what came of the file, in words."""
+        forms = ", ".join(f"{count} {form}" for form, count in self.forms.most_common()) or "none"
+        told = f"{self.part.path}: took {self.forms.total()} of {self.num_in} rows ({forms})"
+        stripped = self.importer.num_stripped
+        return told + (f", <think> taken out of {stripped} answers" if stripped else "")

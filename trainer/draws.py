@@ -1,0 +1,105 @@
+"""Which units each optimizer step is made of: pass after pass over the data, or a weighted stream with a policy.
+
+Either way step i is a function of what the run was told and what lies in its folder, never of what ran before it in
+this process, so a resumption draws what an uninterrupted run would have. Layout comes later (trainer/packing.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from frontier_core.errors import ConfigError
+from trainer.config import TrainerConfig
+from trainer.data import Unit, plan_batches
+
+WEIGHT_LOG = "weights.jsonl"
+"""In the run folder: which weights held from which block of the stream on."""
+
+
+DEFAULT_STREAM = "frontier_core_v0"
+"""The profile of a run that has a policy but names no stream: every skill and level by its size."""
+
+
+class Draws(Protocol):
+    """The units of a run, step by step."""
+
+    def at(self, step: int) -> list[int]:
+        """Gives the places of the units of step `step`, from 0."""
+
+
+class PassDraws:
+    """Every unit once in each pass over the data, each pass in a fresh random order; see `plan_batches`."""
+
+    def __init__(self, num_units: int, batch_size: int, num_steps: int, *, seed: int) -> None:
+        self._plan = plan_batches(num_units, batch_size, num_steps, seed=seed)
+
+    def at(self, step: int) -> list[int]:
+        """Gives the places of the units of a step."""
+        return self._plan[step]
+
+
+class StreamDraws:
+    """Units in the order of a deterministic weighted stream, whose weights follow a policy file while the run goes on.
+
+    A policy takes hold at the stream's next block border; which did where is written to the run folder before it is
+    used. Records that were dropped as too long are passed over, so a step may be smaller.
+
+    Args:
+        config: the run; read are `stream`, `policy`, `train_files`, `batch_size` and `seed`.
+        units: the data set.
+        run_dir: keeps the weight log.
+        first_step: where this process begins.
+    """
+
+    def __init__(self, config: TrainerConfig, units: Sequence[Unit], run_dir: Path, first_step: int) -> None:
+        from frontier_core.stream import get_stream
+        from frontier_core.stream_profile import load_profile
+
+        profile = load_profile(config.stream or DEFAULT_STREAM)
+        policy = config.policy or (profile.policy if Path(profile.policy).is_file() else "")
+        self._places = {unit[0].place: index for index, unit in enumerate(units)}
+        self._size = config.batch_size
+        has_history = (run_dir / WEIGHT_LOG).exists()
+        self._stream = get_stream(
+            replace(profile, policy=""),
+            config.batch_size,
+            config.seed,
+            files=list(config.train_files),
+            log=run_dir / WEIGHT_LOG,
+        )
+        self._stream.position = first_step * self._size
+        if has_history:
+            # Blocks up to here were drawn from before: a policy that came meanwhile takes hold behind them.
+            self._stream.at(self._stream.position)
+        if policy:
+            self._stream.follow(policy)
+
+    def at(self, step: int) -> list[int]:
+        """Gives the places of the units of a step."""
+        start = step * self._size
+        self._stream.position = start
+        records = next(iter(self._stream), [])
+        found = []
+        for position in range(start, start + len(records)):
+            _, _, path, line = self._stream.place(position)
+            index = self._places.get(f"{path}:{line}")
+            if index is not None:
+                found.append(index)
+        if not found:
+            raise ConfigError(f"stream: no record of step {step + 1} can be trained on", hint="raise max_length_tokens")
+        return found
+
+    @property
+    def notes(self) -> list[str]:
+        """Remarks of the stream."""
+        return list(self._stream.notes)
+
+
+def draws_for(config: TrainerConfig, units: Sequence[Unit], run_dir: Path, num_steps: int, first_step: int) -> Draws:
+    """Gives the draws a config asks for: a stream when `stream` or `policy` is set, else passes over the data."""
+    if config.stream or config.policy:
+        return StreamDraws(config, units, run_dir, first_step)
+    return PassDraws(len(units), config.batch_size, num_steps, seed=config.seed)

@@ -1,0 +1,191 @@
+"""What a run would do, told without torch in under a second: tokens, steps, memory, and the config it would run with.
+
+Sizes come from the model's config.json and the headers of its weight files, tokens from the tokenizer alone. Of a large
+data set a spread of records is encoded and the rest estimated, and the plan says so. Methods that make their data while
+they train are counted by their prompts.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, prod
+from pathlib import Path
+from typing import Any
+
+from frontier_core.errors import DataError
+from frontier_core.profiles import profile_named
+from trainer.chat_template import apply_profile
+from trainer.checkpoints import resolve_model
+from trainer.config import TrainerConfig
+from trainer.data import Unit
+from trainer.layout import FlatBatch
+from trainer.light_tokenizer import LightTokenizer
+from trainer.packing import make_passes
+from trainer.recipes import recipe_for, units_per_step
+
+EXACT_RECORDS = 1000
+"""Records that are all encoded; of more, this many are, evenly spread."""
+
+WHOLE = ("dpo", "grpo")
+"""Methods whose records are all encoded: what they draw is more than one sample, or lies beside the samples."""
+
+_STATE_BYTES = 16
+"""Bytes a trained weight takes in fp32: itself, its gradient and AdamW's two averages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelShape:
+    """Sizes of a decoder: weights in all, and what its activations are made of."""
+
+    num_parameters: int
+    num_layers: int
+    hidden: int
+    feed_forward: int
+    query: int
+    key: int
+    num_heads: int
+    vocabulary: int
+    has_norm_of_heads: bool
+
+
+def plan_run(config: TrainerConfig, origins: dict[str, str] | None = None) -> dict[str, Any]:
+    """Gives the plan of a run as a JSON object; nothing is written and no training library is loaded.
+
+    Args:
+        config: the run.
+        origins: where each setting came from.
+    Returns:
+        `config`, `origins`, `model` (parameters, bytes), `data` (records, tokens, supervised_share, ...), `num_steps`,
+        `memory_bytes` (weights, optimizer, activations, peak) and `notes`.
+    Raises:
+        DataError: a record is unfit, or nothing in it is supervised.
+        UsageError, ConfigError: no model there, or settings that contradict each other.
+    """
+    notes: list[str] = []
+    folder = resolve_model(config.model_dir, notes)
+    shape = model_shape(folder)
+    recipe = recipe_for(config)
+    data = recipe.read(config)
+    notes += data.notes
+    tokenizer = LightTokenizer(folder)
+    is_replaced = apply_profile(tokenizer, profile_named(config.profile))
+    total = len(data.samples)
+    if total > EXACT_RECORDS and config.method not in WHOLE:
+        picked = [data.samples[index * total // EXACT_RECORDS] for index in range(EXACT_RECORDS)]
+        data = type(data)(samples=picked, sha=data.sha, notes=data.notes)
+        notes.append(f"tokens estimated from {EXACT_RECORDS} of {total} records")
+    units, num_dropped = recipe.units(tokenizer, data, config)
+    scale = total / max(len(data.samples), 1)
+    tokens = sum(len(example.ids) for unit in units for example in unit)
+    supervised = sum(example.num_supervised for unit in units for example in unit)
+    if not supervised:
+        raise DataError("no token to learn from", path=str(config.train_files[0]), code="nothing_supervised")
+    num_units = round(len(units) * scale)
+    num_steps = config.max_steps or max(1, ceil(config.num_epochs * num_units / units_per_step(config)))
+    return {
+        "config": config.to_mapping(),
+        "origins": origins or {},
+        "model": {"num_parameters": shape.num_parameters, "num_layers": shape.num_layers, "path": str(folder)},
+        "data": {
+            "num_records": total,
+            "num_examples": num_units,
+            "num_dropped_too_long": round(num_dropped * scale),
+            "num_tokens": round(tokens * scale),
+            "num_supervised_tokens": round(supervised * scale),
+            "supervised_share": round(supervised / tokens, 4),
+            "is_estimated": scale != 1,
+            "is_template_replaced": is_replaced,
+        },
+        "num_steps": num_steps,
+        "tokens_per_step": round(tokens / len(units) * config.batch_size),
+        "memory_bytes": memory_estimate(shape, units, config),
+        "notes": notes,
+    }
+
+
+def model_shape(folder: Path) -> ModelShape:
+    """Reads a model's sizes from its config and weight headers; weights without headers are counted from the config."""
+    config = json.loads((folder / "config.json").read_bytes())
+    config = config.get("text_config") or config
+    hidden = int(config.get("hidden_size") or config.get("n_embd") or 0)
+    heads = int(config.get("num_attention_heads") or config.get("n_head") or 1)
+    width = int(config.get("head_dim") or hidden // heads)
+    layers = int(config.get("num_hidden_layers") or config.get("n_layer") or 0)
+    forward = int(config.get("intermediate_size") or config.get("n_inner") or 4 * hidden)
+    key = width * int(config.get("num_key_value_heads") or heads)
+    vocabulary = int(config.get("vocab_size") or 0)
+    ties = 1 if config.get("tie_word_embeddings", True) else 2
+    counted = ties * vocabulary * hidden + layers * hidden * (2 * width * heads + 2 * key + 3 * forward)
+    return ModelShape(
+        num_parameters=_num_weights(folder) or counted,
+        num_layers=layers,
+        hidden=hidden,
+        feed_forward=forward,
+        query=width * heads,
+        key=key,
+        num_heads=heads,
+        vocabulary=vocabulary,
+        has_norm_of_heads="qwen3" in str(config.get("model_type")),
+    )
+
+
+def _num_weights(folder: Path) -> int:
+    """Gives the weights in a folder's safetensors files, from their headers alone; 0 when there are none."""
+    total = 0
+    for file in sorted(folder.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            (size,) = struct.unpack("<Q", stream.read(8))
+            header = json.loads(stream.read(size))
+        total += sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    return total
+
+
+def memory_estimate(shape: ModelShape, units: Sequence[Unit], config: TrainerConfig) -> dict[str, int]:
+    """Gives bytes of a full fine-tuning step: `weights`, `optimizer`, `gradients`, `activations` and the `peak`.
+
+    The largest of up to 32 steps' passes counts. Activations are what the flat layout keeps for the gradient, layer by
+    layer; logits are kept once and their gradient made once.
+    """
+    size = config.batch_size
+    largest = 0
+    layout = "padded" if config.layout == "padded" else "shared"
+    order = sorted(range(len(units)), key=lambda index: -sum(len(example.ids) for example in units[index]))
+    steps = [order[:size], *(list(range(at, min(at + size, len(units)))) for at in range(0, len(units), size))][:32]
+    for step in steps[: 1 if config.max_steps == 1 else 32]:
+        numbered = [(index, units[index]) for index in step]
+        passes = make_passes(numbered, layout=layout, max_forward_tokens=config.max_forward_tokens)
+        largest = max(largest, *(_activation_bytes(shape, one) for one in passes))
+    weights = 4 * shape.num_parameters
+    return {
+        "weights": weights,
+        "gradients": weights,
+        "optimizer": 2 * weights,
+        "activations": largest,
+        # Activations go as gradients come, so the two are never whole at once.
+        "peak": 3 * weights + max(largest + 4 * shape.vocabulary * shape.hidden, weights),
+    }
+
+
+def _activation_bytes(shape: ModelShape, one: Any) -> int:
+    batch = one.batch
+    if isinstance(batch, FlatBatch):
+        tokens, rows = len(batch.ids_T), len(batch.row_R)
+        scores = 0
+        for index, span in enumerate(batch.segments):
+            above = sum(part.end - part.start for part in batch.chain(index))
+            own = span.end - span.start
+            scores += own * (own + above)
+    else:
+        tokens = rows = batch.ids_BT.size
+        scores = 0
+    hidden, query, key, forward = shape.hidden, shape.query, shape.key, shape.feed_forward
+    normed = query + key if shape.has_norm_of_heads else 0
+    per_token = 4 * hidden + normed + 3 * query + 3 * key + 4 * forward
+    whole = (shape.num_layers - 1) * (tokens * per_token + scores * shape.num_heads)
+    last = tokens * (2 * hidden + 4 * key) + rows * per_token
+    backward = tokens * 3 * forward
+    logits = 3 * one.num_supervised * shape.vocabulary
+    return 4 * (whole + last + max(backward, logits))
