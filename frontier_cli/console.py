@@ -173,6 +173,15 @@ def _unwind(number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
 
+def confirm(question: str) -> bool:
+    """Asks on the terminal; raises UsageError where there is none to ask."""
+    if not sys.stdin.isatty() or not sys.stderr.isatty():
+        raise UsageError(f"{question} nobody is here to answer", hint="--force goes on without asking")
+    sys.stderr.write(f"{visible(question)} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 class Progress:
     """A bar on a terminal, a line a minute elsewhere, nothing with -q.
 

@@ -79,6 +79,12 @@ Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="address to
 Token = Annotated[str, typer.Option("--token", metavar="TEXT", help="what clients must show; needed off loopback")]
 ReadyFile = Annotated[str, typer.Option("--ready-file", metavar="FILE", help="gets the URL once connections are taken")]
 
+LakePath = Annotated[str, typer.Option("--lake", metavar="DIR", help="the lake's folder; DIR@N reads an earlier state")]
+WhereFilter = Annotated[
+    str,
+    typer.Option("--where", metavar="FILTER", help="only records that pass, like 'skill=binary AND level>=3'"),
+]
+
 
 def split_names(values: list[str]) -> list[str]:
     """Gives the names of a repeated option that also takes commas: ["a,b", "c"] -> ["a", "b", "c"]."""

@@ -23,7 +23,7 @@ import orjson
 from frontier_core.atomic import write_bytes
 from frontier_core.errors import DataError, FrontierError, UsageError
 from frontier_core.index_arrays import ArrayFile, pack_arrays
-from frontier_core.jsonl import loads, read_rows
+from frontier_core.jsonl import has_long_number, loads, read_rows
 from frontier_core.records import metadata_of
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ MAX_VALUES = 1 << 16
 """A key with more distinct values than this in one file (a seed, an id) is read from the records when asked for."""
 MAX_KEYS = 256
 _CHUNK = 1 << 22
-_DIGITS = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
-_LONG = b"0" * 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +57,11 @@ class Columns:
         self.num = num
         self.columns = columns
         self.wide = frozenset(wide)
+
+    def take(self, rows: NDArray[Any]) -> Columns:
+        """Gives the columns of some records only."""
+        columns = {key: Column(column.codes[rows], column.values) for key, column in self.columns.items()}
+        return Columns(int(rows.size), columns, self.wide)
 
     def pack(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Gives the JSON part and the arrays for `index_arrays.pack_arrays`."""
@@ -94,27 +97,32 @@ class ColumnsBuilder:
         """Takes the metadata of the next record."""
         number = self.num
         for key, value in metadata.items():
-            if key in self._wide:
-                continue
-            codes = self._codes.get(key)
-            if codes is None:
-                if len(self._codes) >= MAX_KEYS:
-                    self._wide.add(key)
+            places = self._places.get(key)
+            if places is None:
+                if key in self._wide or not self._begin(key):
                     continue
-                codes, self._places[key] = self._codes.setdefault(key, array("i")), {}
-            places = self._places[key]
-            if type(value) is str:
-                code = places.setdefault(value, len(places))
-            else:
-                code = places.setdefault(_spelled(value), len(places))
-            if len(places) > MAX_VALUES:
-                self._wide.add(key)
-                del self._codes[key], self._places[key]
-                continue
-            if len(codes) < number:
+                places = self._places[key]
+            kind = type(value)
+            spelled = value if kind is str else b"%d" % value if kind is int else _spelled(value)
+            code = places.get(spelled)
+            if code is None:
+                code = places[_own(spelled)] = len(places)
+                if code >= MAX_VALUES:
+                    self._wide.add(key)
+                    del self._codes[key], self._places[key]
+                    continue
+            codes = self._codes[key]
+            if len(codes) != number:
                 codes.extend([-1] * (number - len(codes)))
             codes.append(code)
         self.num = number + 1
+
+    def _begin(self, key: str) -> bool:
+        if len(self._codes) >= MAX_KEYS:
+            self._wide.add(key)
+            return False
+        self._codes[key], self._places[key] = array("i"), {}
+        return True
 
     def finish(self) -> Columns:
         """Gives the columns; keys sorted, values in order of their first use, the codes as narrow as they can be."""
@@ -138,6 +146,11 @@ def _spelled(value: Any) -> bytes:
         import json
 
         return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _own(spelled: str | bytes) -> str | bytes:
+    """A copy to keep: orjson's bytes sit in a kilobyte they were shrunk from."""
+    return bytes(bytearray(spelled)) if isinstance(spelled, bytes) else spelled
 
 
 class LineIndex:
@@ -246,7 +259,7 @@ def _scan(path: Path, stamp: list[int]) -> tuple[NDArray[Any], NDArray[Any], dic
             digest.update(chunk)
             ends.append(np.flatnonzero(np.frombuffer(chunk, np.uint8) == 10).astype(np.int64) + place)
             place += len(chunk)
-            is_exact = is_exact and _LONG not in (tail + chunk).translate(_DIGITS)
+            is_exact = is_exact and not has_long_number(tail + chunk)
             tail = chunk[-18:]
     stop = np.concatenate(ends)
     if not stop.size or stop[-1] != place - 1:

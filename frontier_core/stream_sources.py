@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from frontier_core.errors import ConfigError, UsageError
+from frontier_core.errors import ConfigError
 from frontier_core.nearest import did_you_mean
 from frontier_core.stream_corpus import Corpus, DomainSpec, Part, base_name, file_parts
 from frontier_core.stream_profile import StreamProfile
@@ -27,7 +28,9 @@ def open_parts(
     if lake is None and patterns:
         rest += list(file_parts(patterns))
     elif lake is not None or len(specs) < len(profile.selection.domains) or not profile.selection.domains:
-        raise UsageError(f"profile {profile.name}: names no files", hint="give it `files`")
+        from frontier_core.lake import lake_parts
+
+        rest += list(lake_parts(lake or profile.lake or os.environ.get("FRONTIER_LAKE") or "lake"))
     for part in rest:
         parts.setdefault(str(Path(part.name).resolve()), part)
     return list(parts.values()), owners

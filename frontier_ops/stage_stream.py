@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from frontier_core.errors import UsageError
 from frontier_core.lineage import Tally
 from frontier_core.stream import BLOCK, Stream
@@ -64,8 +66,9 @@ def stream_lines(
         stop = start + num
         for first in range(start, stop, BLOCK):
             last = min(first + BLOCK, stop)
-            stream.records(first, last)  # says which line is no record, before it is passed on
             lines = stream.lines(first, last)
+            if not all(map(_is_record, lines)):
+                stream.records(first, last)  # says which line is none, before it is passed on
             for line in lines:
                 writer.output.write_raw(line)
             writer.result.tally.tags.update(stream.domains(first, last))
@@ -74,6 +77,13 @@ def stream_lines(
             if len(lines) < last - first:
                 break
     return writer.result.tally
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def describe_stream(stream: Stream, num: int) -> dict[str, Any]:

@@ -39,6 +39,7 @@ READERS = {
     "synth gen -n 3 --policy in.jsonl -o out.jsonl": 4,
     "compare in.jsonl": 4,
     "stream in.jsonl -n 20 -o out.jsonl": 4,
+    "lake add in.jsonl": 4,
 }
 JUDGES = ("synth verify in.jsonl -o out.jsonl", "validate in.jsonl -o out.jsonl")
 TAKERS = (
