@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from frontier_core.errors import EnvironmentMissing, ServiceError
 from frontier_core.lineage import digest_of
 from frontier_core.profiles import ProfileName
 from frontier_core.records import Message
-from generators.teachers.journal import Journal, request_key
+from generators.teachers.journal import Journal
 from generators.teachers.wire import Reply, Teacher, parse_teacher
 from trainer.checkpoints import MANIFEST, resolve_model
 
@@ -114,7 +115,7 @@ def answer_all(
     """
     identity = _identity(model)
     keys = [
-        request_key({"who": identity, "turns": turns, "max": limit}, 0)
+        _digest({"who": identity, "turns": turns, "max": limit})
         for turns, limit in zip(conversations, limits, strict=True)
     ]
     open_rows = [row for row, key in enumerate(keys) if journal.find(key) is None]
@@ -144,6 +145,11 @@ def answer_all(
 
 Task = tuple[int, list[Message], int]
 Keep = Callable[..., None]
+
+
+def _digest(document: dict[str, Any]) -> str:
+    """Gives the 32 hex digits an answer is filed under."""
+    return blake2b(orjson.dumps(document, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
 
 
 def _identity(model: Model) -> str:
@@ -210,7 +216,7 @@ async def _work(client: Client, endpoint: Teacher, queue: Any, estimator: Any, k
 
     for row, turns, limit in queue:
         body = endpoint.wire.body(endpoint.model, turns, Sampling(max_tokens=limit, temperature=0.0), None)
-        request = Request(orjson.dumps(body), request_key(body, row), estimator.guess_in(turns))
+        request = Request(orjson.dumps(body), _digest({"row": row, **body}), estimator.guess_in(turns))
         try:
             reply = await client.ask(request)
         except Unanswered as error:

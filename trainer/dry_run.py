@@ -188,4 +188,4 @@ def _activation_bytes(shape: ModelShape, one: Any) -> int:
     last = tokens * (2 * hidden + 4 * key) + rows * per_token
     backward = tokens * 3 * forward
     logits = 3 * one.num_supervised * shape.vocabulary
-    return 4 * (whole + last + max(backward, logits))
+    return int(4 * (whole + last + max(backward, logits)))

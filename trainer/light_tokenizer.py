@@ -74,7 +74,7 @@ def _compiled(template: str) -> Any:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Generation(Extension):
-        tags = frozenset({"generation"})
+        tags = {"generation"}  # noqa: RUF012 (as the base class has it)
 
         def parse(self, parser: Any) -> Any:
             line = next(parser.stream).lineno

@@ -51,8 +51,8 @@ def command(
     """Train a model on records: only answers are supervised, loss is reported per skill and level.
 
     Run again with the same settings it goes on from the last whole checkpoint; a finished run does nothing. SIGUSR1
-    pauses and resumes, SIGUSR2 skips the rest, SIGINT and SIGTERM stop; each leaves a checkpoint. --dry-run says what a run
-    would do: tokens, steps, memory, and every setting with where its value came from.
+    pauses and resumes, SIGUSR2 skips the rest, SIGINT and SIGTERM stop; each leaves a checkpoint. --dry-run tells
+    tokens, steps, memory, and every setting with where its value came from, and does nothing.
     """
     from frontier_core.jsonl import dumps
     from frontier_ops import training
