@@ -306,6 +306,7 @@ def test_resolved_config_and_result_stand_beside_the_checkpoints(config: Any) ->
     assert sorted(path.name for path in run_dir.iterdir()) == [
         "checkpoint-9",
         "config.resolved.json",
+        "control",
         "events.jsonl",
         "result.json",
     ]
