@@ -137,6 +137,8 @@ bench: $(READY)
 	$(VENV)/bin/python benchmarks/teacher.py --quick
 	$(VENV)/bin/python benchmarks/sandbox.py --quick
 	$(VENV)/bin/python benchmarks/mixing --quick
+	$(VENV)/bin/python benchmarks/stream.py --quick
+	$(VENV)/bin/python benchmarks/lake.py --quick
 
 clean:
 	rm -rf $(OUT)

@@ -7,7 +7,8 @@ runs       one run whole, in three shards, and with two worker processes: the sa
 seeds      problems that neighbouring seeds share, beside those that two far seeds share (chance)
 replay     random records made again from their metadata, byte for byte
 oracle     the generator's answers, all accepted by the skill's verifier; mutants of them, all refused. Shell plans are
-           judged by running them and traces by replaying their calls: benchmarks/wrong_plans.py and the tests do that
+           judged by running them and traces by replaying their calls: benchmarks/wrong_plans.py and the tests do that.
+           Where an answer shows its steps, the line with the result is changed: steps may be worded freely
 
 Exit code 1 when a law is broken.
 """
@@ -92,9 +93,10 @@ def judge(generator: Generator, num_mutants: int) -> tuple[int, int, int, int]:
         answer = undress(last_assistant(record))
         tried += 1
         right += verify(record, answer).ok
-        edits = mutants(answer, Random(index))
+        steps, mark_of_result, result = answer.rpartition("ANSWER: ")
+        edits = mutants(result, Random(index))
         for _ in range(each):
-            mutant = next(edits)
+            mutant = steps + mark_of_result + next(edits)
             wrong += 1
             taken += verify(record, mutant).ok
     return tried, right, wrong, taken

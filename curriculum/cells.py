@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import fsum
 from typing import Any
@@ -117,6 +117,16 @@ def cells_by_round(lines: Iterable[TelemetryLine], *, default_round: int = 0) ->
         into.errors += extra.errors
     rounds = sorted(number for number in sums if number is not None)
     return {number: {tag: sums[number][tag].cell() for tag in sorted(sums[number])} for number in rounds}
+
+
+def cells_by_steps(lines: Iterable[TelemetryLine], *, every: int) -> dict[int, dict[str, CellStats]]:
+    """Sums telemetry up per cell and round of `every` steps, whatever round the lines name.
+
+    Returns:
+        round -> tag -> stats; round r holds the lines that end at steps (r - 1) * every + 1 to r * every.
+    """
+    ends = (replace(line, round=-(-line.key.step_to // every)) for line in lines)
+    return cells_by_round(ends)
 
 
 def pooled(rounds: Iterable[dict[str, CellStats]]) -> dict[str, CellStats]:

@@ -67,7 +67,8 @@ def _row(tag: str, lines: Sequence[PolicyLine]) -> str:
 def _svg(tag: str, lines: Sequence[PolicyLine]) -> str:
     values = [_start(lines), *(line.weight for line in lines)]
     last = lines[-1]
-    top = 1.08 * max(*values, last.prior, min(last.cap, 2 * max(values)))
+    peak = max(*values, last.prior)
+    top = 1.08 * (last.cap if last.cap <= 1.5 * peak else peak)
 
     def x(index: int) -> float:
         return PAD + (WIDTH - 2 * PAD) * index / max(1, len(values) - 1)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from curriculum.cells import CellStats, cells_by_round
+from curriculum.cells import CellStats, cells_by_round, cells_by_steps
 from curriculum.ingest import read_telemetry
 from curriculum.needs import needs
 from curriculum.policy import policy_named
@@ -29,6 +29,7 @@ def reweight(
     settings: PolicySettings | None = None,
     supplies: Mapping[str, float] | None = None,
     num_needed: int = 0,
+    every: int = 0,
 ) -> list[Record]:
     """Gives the next policy as records of schema policy_v1, one per cell of `domains`, and needs (need_v1) if asked.
 
@@ -40,6 +41,8 @@ def reweight(
         policy: a name of `curriculum.policy.POLICIES`.
         settings: numbers of the policy; the measured ones by default.
         supplies: cell -> unseen examples there are, as a share of what the next round draws.
+        every: steps that make a round, whatever round the lines name, as in a run that reweights itself
+            (frontier_ops/live.py), which begins at its priors as round 0; 0 takes the lines' rounds.
         num_needed: records the next round draws; above 0, lines of what to generate follow (needs.py).
     Raises:
         DataError: a line of either file can't be used, or nothing in the telemetry is new to the previous policy.
@@ -50,9 +53,13 @@ def reweight(
     settings = settings or PolicySettings()
     lines: list[PolicyLine] | None = read_policy(previous) if previous is not None else None
     seen = max((line.round for line in lines or ()), default=0)
-    rounds = cells_by_round(read_telemetry(telemetry), default_round=seen)
-    fresh = {number: cells for number, cells in rounds.items() if number >= seen or lines is None}
     priors = prior_weights(domains)
+    if every:
+        rounds = {n - 1: cells for n, cells in cells_by_steps(read_telemetry(telemetry), every=every).items()}
+        lines = lines or rule(priors, {}, None, settings=settings, round_number=0)
+    else:
+        rounds = cells_by_round(read_telemetry(telemetry), default_round=seen)
+    fresh = {number: cells for number, cells in rounds.items() if number >= seen or lines is None}
     if not fresh:
         raise DataError(
             f"holds rounds up to {max(rounds)}; the previous policy counts them already and is for round {seen}",

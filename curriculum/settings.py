@@ -57,7 +57,7 @@ class PolicySettings:
     """Growth of that factor each round with a sign of life; above 1."""
     cost_power: float = 0.0
     """Weight falls with the supervised tokens of an example to this power, in [0, 1]."""
-    focus: float = 1.0
+    focus: float = 2.0
     """Power on the product of headroom, progress, gate, stall and cost, above 0; above 1 it favours the best."""
     exploration: float = 0.2
     """Share of all weight handed out by prior, in [0, 1)."""

@@ -57,7 +57,7 @@ def finish(verb: str, result: StageResult, max_rejects: str, *, kept_in: str = "
     """
     reasons = ", ".join(f"{count} {code}" for code, count in result.tally.rejects.most_common())
     accepted = result.num_in - result.num_rejected - sum(result.unverified.values())
-    told = f"{verb} {accepted} of {result.num_in}"
+    told = f"{'up to date: ' if result.report.get('up_to_date') else ''}{verb} {accepted} of {result.num_in}"
     told += f", rejected {result.num_rejected} ({reasons})" if result.num_rejected else ""
     told += f"; {more}" if more else ""
     console.note(told + (f"; rejects in {kept_in}" if kept_in and (result.num_rejected or result.unverified) else ""))

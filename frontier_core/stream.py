@@ -22,7 +22,8 @@ from frontier_core.errors import ConfigError, DataError, UsageError
 from frontier_core.nearest import did_you_mean
 from frontier_core.records import Record
 from frontier_core.stream_corpus import Corpus, base_name, bucket_label, build_corpus
-from frontier_core.stream_order import BLOCK, BlockPlan, Order, whole_weights
+from frontier_core.stream_counts import BLOCK, whole_weights
+from frontier_core.stream_order import BlockPlan, Order
 from frontier_core.stream_profile import StreamProfile, check_length_weights, load_profile, parse_profile
 from frontier_core.stream_sources import first_weights, open_parts
 from frontier_core.stream_telemetry import submit_telemetry
@@ -32,6 +33,7 @@ __all__ = ["BLOCK", "Stream", "get_stream", "submit_telemetry"]
 
 STATE_VERSION = 1
 _KEPT_BLOCKS = 4
+_LEAD_BATCHES = 8
 
 
 def get_stream(
@@ -114,6 +116,7 @@ class Stream:
         limits = [domain.limit for domain in corpus.domains]
         self._order = Order(seed, self.names, [domain.num for domain in corpus.domains], limits)
         self._log = WeightLog(Path(log) if log is not None else None)
+        self._is_continued = bool(self._log.entries)
         if not self._log.entries or source == "profile":
             self._log.begin(self._cells(weights), source)
         self._num_applied = 0
@@ -187,8 +190,10 @@ class Stream:
         if corpus.empty:
             stream.notes.append(f"without records: {', '.join(corpus.empty)}; the others share their weight")
         followed = str(policy) if policy is not None else chosen.policy
-        if followed and (policy is not None or Path(followed).exists()):
+        if followed and not stream._is_continued and (policy is not None or Path(followed).exists()):
             stream.follow(followed)
+        elif followed:  # looked for at block borders; of a run that goes on, the place is not known yet
+            stream._policy = Path(followed)
         kept = {"lake": lake, "files": files, "log": log, "policy": policy, "num_samples": num_samples}
         stream._recipe = ("from_profile", {"profile": chosen, "batch_size": batch_size, "seed": seed, **kept})
         return stream
@@ -342,7 +347,7 @@ class Stream:
     def counts(self, stop: int) -> dict[str, int]:
         """Gives how many of the first `stop` samples come from each domain; reads no data."""
         block, within = divmod(stop, BLOCK)
-        served = self._order.progress(block).served
+        served = [int(count) for count in self._order.progress(block).served]
         if within:
             import numpy as np
 
@@ -383,7 +388,8 @@ class Stream:
         if lengths is not None:
             self._length_weights = check_length_weights(lengths, len(self._edges) + 1, "lengths")
         cells = self._cells(weights)
-        block = self._high + 1 if at_block is None else at_block
+        last = self._log.entries[-1].block if self._log.entries else 0
+        block = max(self._high + 1, last) if at_block is None else at_block
         if block <= self._high:
             raise ConfigError(f"block {block} was read already; weights can change from block {self._high + 1} on")
         self._log.append(block, cells, source)
@@ -422,7 +428,9 @@ class Stream:
         dropped = [name for name, weight in weights.items() if weight > 0 and name not in known]
         if dropped:
             self.notes.append(f"{self._policy}: no records for {', '.join(dropped[:5])}; the others share the weight")
-        self.set_weights(known, source=source)
+        # Ranks are not in step to the sample: the others must not have reached the block.
+        lead = 0 if self.world == 1 else 1 + _LEAD_BATCHES * self.batch_size // BLOCK
+        self.set_weights(known, None if not lead else self._high + 1 + lead, source=source)
         return True
 
     def _bases(self) -> set[str]:
@@ -514,6 +522,9 @@ class Stream:
     def shard(self, rank: int, world: int) -> Stream:
         """Gives the same stream as rank `rank` of `world` sees it: its part of each global batch, in rank order.
 
+        Of several ranks the first follows the policy, and the others learn of it by the weight log: ranks that share no
+        log file keep the weights they began with.
+
         Raises:
             ConfigError: the batch size is no multiple of `world`, or there is no such rank.
         """
@@ -529,6 +540,8 @@ class Stream:
         other._high, other._num_applied = -1, 0
         other._refresh()
         other._high = max(-1, (self.position - 1) // BLOCK)
+        if world > 1 and (rank or self._log.path is None):
+            other._policy = None  # rank 0 follows, and tells the others by the log
         return other
 
     def weight_log(self) -> list[dict[str, Any]]:

@@ -8,22 +8,16 @@ numbers: nothing drifts, and every machine finds the same order. What the sample
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 from frontier_core.seeds import child_seed
+from frontier_core.stream_counts import BLOCK, Progress, next_counts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-BLOCK = 1024
-"""Positions in a block; weights change only between two blocks."""
-
-ONE = 1 << 40
-"""The weight 1 as a whole number; weights are multiples of 2**-40."""
 
 SMALL = 4096
 """Domains up to this size are permuted by sorting random numbers; larger ones by a cipher that holds no list."""
@@ -31,27 +25,6 @@ SMALL = 4096
 ROUNDS = 7
 SNAPSHOT_EVERY = 256
 _MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
-
-
-def whole_weights(weights: Mapping[str, float], names: Sequence[str]) -> list[int]:
-    """Gives the weights of `names` as whole numbers that sum to `ONE`, by largest remainder.
-
-    Args:
-        weights: name -> weight, any positive scale; a name that is not there has 0.
-        names: the domains, in the order of the result.
-    Raises:
-        ValueError: no weight above 0, a negative one, or one that is no finite number.
-    """
-    exact = [Fraction(weights.get(name, 0.0)) for name in names]
-    total = sum(exact)
-    if total <= 0 or min(exact) < 0:
-        raise ValueError("no weight is above 0, or one is below")
-    shares = [share * ONE / total for share in exact]
-    whole = [int(share) for share in shares]
-    by_remainder = sorted(range(len(whole)), key=lambda place: (whole[place] - shares[place], place))
-    for place in by_remainder[: ONE - sum(whole)]:
-        whole[place] += 1
-    return whole
 
 
 class Randoms:
@@ -141,122 +114,6 @@ def _mixed(values: NDArray[Any], key: Any) -> NDArray[Any]:
     return found
 
 
-@dataclass(slots=True)
-class Progress:
-    """Where a mix stands at a block's start, per domain.
-
-    `served` counts samples. `debt` is what a domain is still owed, in units of 1/ONE, midway between what it is owed
-    since the start and since the last change of weights; `offset` is half the distance of the two.
-    """
-
-    served: list[int]
-    debt: list[int]
-    offset: list[int]
-    weights: list[int] | None = None
-
-    def copy(self) -> Progress:
-        """Gives an independent copy."""
-        return Progress(list(self.served), list(self.debt), list(self.offset), self.weights)
-
-
-def next_counts(progress: Progress, weights: list[int], limits: Sequence[int | None]) -> list[int]:
-    """Gives how many samples of each domain the next block has, and moves `progress` behind it.
-
-    Args:
-        progress: where the mix stands; changed in place.
-        weights: whole weights that sum to ONE, or less where a domain has reached its limit.
-        limits: most samples of each domain, None for no limit.
-    Returns:
-        Counts that sum to BLOCK, or to less when every domain with a weight has reached its limit.
-    """
-    active = [
-        place
-        for place, weight in enumerate(weights)
-        if weight and ((limit := limits[place]) is None or progress.served[place] < limit)
-    ]
-    counts = [0] * len(weights)
-    if not active:
-        return counts
-    total = sum(weights[place] for place in active)
-    now = weights if total == ONE else _renormalised(weights, active, total)
-    if progress.weights != now:
-        owed = [debt + offset for debt, offset in zip(progress.debt, progress.offset, strict=True)]
-        progress.debt = [value // 2 for value in owed]
-        progress.offset = [value - value // 2 for value in owed]
-        progress.weights = now
-    _apportion(counts, active, now, progress)
-    short = _within_limits(counts, active, now, progress.served, limits)
-    for place in active:
-        progress.served[place] += counts[place]
-        progress.debt[place] += BLOCK * now[place] - ONE * counts[place]
-    if short:
-        # A domain at its limit can't have its share: the rest begins a new account.
-        progress.debt, progress.offset = [0] * len(weights), [0] * len(weights)
-    return counts
-
-
-def _renormalised(weights: list[int], active: list[int], total: int) -> list[int]:
-    shares = {place: weights[place] * ONE // total for place in active}
-    missing = ONE - sum(shares.values())
-    for place in sorted(active, key=lambda item: (-(weights[item] * ONE % total), item))[:missing]:
-        shares[place] += 1
-    return [shares.get(place, 0) for place in range(len(weights))]
-
-
-def _apportion(counts: list[int], active: list[int], weights: list[int], progress: Progress) -> None:
-    """Rounds what each domain is owed to whole samples that fill the block: largest remainder, inside the bounds.
-
-    A domain's debt may end anywhere in (-1, 1) less its offset, so that both its accounts stay within a sample.
-    """
-    urgency: dict[int, int] = {}
-    left = BLOCK
-    for place in active:
-        owed = BLOCK * weights[place] + progress.debt[place]
-        counts[place] = max(0, owed // ONE)
-        rest = owed - ONE * counts[place]
-        slack = ONE - abs(progress.offset[place])
-        urgency[place] = rest + (ONE if rest >= slack else 0) - (ONE if ONE - rest >= slack else 0)
-        left -= counts[place]
-    order = sorted(active, key=lambda item: (-urgency[item], item))
-    while left > 0:
-        for place in order[:left]:
-            counts[place] += 1
-            left -= 1
-    while left < 0:
-        for place in reversed(order):
-            if left < 0 and counts[place]:
-                counts[place] -= 1
-                left += 1
-
-
-def _within_limits(
-    counts: list[int], active: list[int], weights: list[int], served: list[int], limits: Sequence[int | None]
-) -> bool:
-    """Hands on to the others what a domain has no samples left for; says whether there was any."""
-    is_short = False
-    while True:
-        excess, open_places = 0, []
-        for place in active:
-            limit = limits[place]
-            room = None if limit is None else limit - served[place] - counts[place]
-            if room is not None and room < 0:
-                excess -= room
-                counts[place] += room
-                is_short = True
-            elif room is None or room > 0:
-                open_places.append(place)
-        if not excess or not open_places:
-            return is_short
-        total = sum(weights[place] for place in open_places)
-        given = 0
-        for place in open_places:
-            share = excess * weights[place] // total
-            counts[place] += share
-            given += share
-        for place in sorted(open_places, key=lambda item: (-weights[item], item))[: excess - given]:
-            counts[place] += 1
-
-
 @dataclass(frozen=True, slots=True)
 class BlockPlan:
     """One block: for each position the domain, the element of the domain, and how often that domain was gone through.
@@ -299,8 +156,7 @@ class Order:
         self._at: tuple[int, Progress] = (0, self._start())
 
     def _start(self) -> Progress:
-        zeros = [0] * len(self.names)
-        return Progress(list(zeros), list(zeros), list(zeros))
+        return Progress.start(len(self.names))
 
     def set_weights(self, block: int, weights: list[int]) -> None:
         """Has the weights hold from `block` on; blocks before it stay as they are."""
@@ -339,7 +195,7 @@ class Order:
     def counts(self, block: int) -> tuple[list[int], list[int]]:
         """Gives a block's samples per domain, and how many each had served before it."""
         state = self.progress(block)
-        before = list(state.served)
+        before = [int(count) for count in state.served]
         return next_counts(state, self.weights_at(block), self.limits), before
 
     def plan(self, block: int) -> BlockPlan:
@@ -350,20 +206,22 @@ class Order:
         num = sum(counts)
         shuffle = np.argsort(self._shuffles.draw(block, num), kind="stable")
         present = [place for place, count in enumerate(counts) if count]
-        taken = [self._take(place, before[place], counts[place]) for place in present]
         domains, elements, epochs = (np.empty(num, np.int64) for _ in range(3))
-        domains[shuffle] = np.repeat(np.array(present, np.int64), [counts[place] for place in present])
+        repeated = np.repeat(np.array(present, np.int64), [counts[place] for place in present])
+        domains[shuffle] = repeated
         # Within a domain, samples stand in the order of its permutation: the k-th place it has gets its k-th sample.
         by_domain = np.argsort(domains, kind="stable")
-        if taken:
-            elements[by_domain] = np.concatenate([found for found, _ in taken])
-            epochs[by_domain] = np.concatenate([epoch for _, epoch in taken])
+        if present:
+            parts = [part for place in present for part in self._take(place, before[place], counts[place])]
+            elements[by_domain] = np.concatenate(parts)
+            ends = np.cumsum([counts[place] for place in present])
+            firsts = np.repeat(ends - [counts[place] for place in present], [counts[place] for place in present])
+            served = np.array(before, np.int64)[repeated] + np.arange(num) - firsts
+            epochs[by_domain] = served // np.array(self.sizes, np.int64)[repeated]
         return BlockPlan(block, domains, elements, epochs, counts, before)
 
-    def _take(self, place: int, start: int, count: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """The next `count` elements of a domain that has served `start`, over as many epochs as that takes."""
-        import numpy as np
-
+    def _take(self, place: int, start: int, count: int) -> list[NDArray[Any]]:
+        """The next `count` elements of a domain that has served `start`, a piece for each epoch they are of."""
         size, stop = self.sizes[place], start + count
         parts = []
         while start < stop:
@@ -371,8 +229,7 @@ class Order:
             until = min(size, within + stop - start)
             parts.append(self._permutation(place, epoch).take(within, until))
             start += until - within
-        numbers = np.arange(stop - count, stop, dtype=np.int64) // size
-        return (parts[0] if len(parts) == 1 else np.concatenate(parts)), numbers
+        return parts
 
     def _permutation(self, place: int, epoch: int) -> Permutation:
         kept = self._permutations.get(place)

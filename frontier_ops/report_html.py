@@ -6,6 +6,7 @@ computed in report.py, shapes drawn in report_svg.py, the style sheet is templat
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
 from os.path import relpath
@@ -316,8 +317,8 @@ def _sample(item: Record) -> str:
 
 
 def _lineage(summary: LoopSummary) -> str:
-    counts = {status: sum(link.status == status for link in summary.lineage) for status in ("changed", "missing")}
-    wrong = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    counts = Counter(link.status for link in summary.lineage if not link.holds)
+    wrong = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     verdict = f"{wrong}: this page's figures can't be traced through those files." if wrong else "All hashes agree."
     rows = "".join(_link(link, summary) for link in summary.lineage)
     return (

@@ -75,6 +75,7 @@ def next_policy(
     anchors: Sequence[str] = (),
     good: str = "",
     num_needed: int = 0,
+    every: int = 0,
 ) -> tuple[list[Record], bool]:
     """Gives the next policy's records, and whether the anchors showed harm and it was rolled back.
 
@@ -88,6 +89,7 @@ def next_policy(
         anchors: two evaluations of the same problems, before and after `previous` was in force; or none.
         good: the policy before `previous`, to go back to.
         num_needed: records the next round draws, for lines of what to generate; 0 for none.
+        every: steps that make a round; 0 takes the rounds the lines name.
     """
     records = reweight(
         telemetry,
@@ -97,6 +99,7 @@ def next_policy(
         settings=settings,
         supplies=supplies,
         num_needed=num_needed,
+        every=every,
     )
     if not anchors:
         return records, False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from frontier_core.errors import DataError, place
 from frontier_core.jsonl import Row, read_rows
@@ -11,7 +12,7 @@ from frontier_core.profiles import ProfileName
 from frontier_core.records import Record
 from frontier_core.rejects import reject_record
 from frontier_core.schemas import guess_spec
-from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, silent
+from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, earlier, silent
 from generators import dialects
 from generators.dialects import DialectName
 
@@ -42,6 +43,10 @@ def convert(
         keep_metadata: False leaves metadata out, for tools that refuse keys they do not know.
     """
     params = {"to": to, "from": form or "auto", "skill": skill, "profile": profile or "as it is"}
+    params |= {} if keep_metadata else {"bare": "yes"}
+    about: dict[str, Any] = {"producer": PRODUCER, "params": params}
+    if done := earlier(target, "convert", [source], **about):
+        return done
 
     def converted(row: Row) -> Record:
         if row.problem is not None:
@@ -54,7 +59,7 @@ def convert(
         record = dialects.with_profile(record, profile) if profile else record
         return record if keep_metadata else {key: value for key, value in record.items() if key != "metadata"}
 
-    with StageWriter(target, "convert", [source], judges=True, producer=PRODUCER, params=params) as writer:
+    with StageWriter(target, "convert", [source], judges=True, **about) as writer:
         for row in read_rows(source):
             writer.result.num_in += 1
             try:

@@ -9,7 +9,7 @@ from frontier_core.errors import ConfigError
 from frontier_core.jsonl import read_rows
 from frontier_core.lineage import mark
 from frontier_core.rejects import reject_record
-from frontier_ops.stage_files import StageResult, StageWriter, Target
+from frontier_ops.stage_files import StageResult, StageWriter, Target, earlier
 from generators.diversity import Coverage
 from validators.base import problem_findings
 from validators.near_duplicates import By, NearDuplicateFilter, text_of
@@ -31,8 +31,10 @@ def dedup(
     """
     if not 0 < threshold <= 1:
         raise ConfigError(f"--threshold {threshold} is not above 0 and at most 1")
-    seen = NearDuplicateFilter(threshold)
     about: dict[str, Any] = {"producer": PRODUCER, "params": {"threshold": threshold, "by": by}}
+    if done := earlier(target, "synth dedup", [source], **about):
+        return done
+    seen = NearDuplicateFilter(threshold)
     with StageWriter(target, "synth dedup", [source], judges=True, **about) as writer:
         for row in read_rows(source):
             writer.result.num_in += 1

@@ -6,6 +6,8 @@ stage_verify.py and stage_validate.py.
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -13,9 +15,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from frontier_core.errors import UsageError
-from frontier_core.jsonl import Output
-from frontier_core.lineage import Tally, write_sidecar
-from frontier_core.records import Record
+from frontier_core.jsonl import Output, loads
+from frontier_core.lineage import UNKNOWN, Tally, generator_of, is_current, read_sidecar, sidecar_path, write_sidecar
+from frontier_core.lineage_tracker import TRACKER, run_of, track
+from frontier_core.records import Record, metadata_of
 
 Note = Callable[[str], None]
 
@@ -101,7 +104,7 @@ class StageWriter:
 
     def reject(self, line: Record) -> None:
         """Counts a line as rejected, by its code, and keeps it."""
-        self.result.tally.reject(line["code"])
+        self.result.tally.reject(line["code"], _generator_in(line))
         self.keep(line)
 
     def keep(self, line: Record) -> None:
@@ -127,8 +130,51 @@ class StageWriter:
                 inputs=self.sources,
                 tally=self.result.tally,
                 output=self.output,
+                byproducts=[rejects] if rejects is not None and self._rejects is not None and rejects.is_file() else [],
+                judges=self.judges,
                 **self.about,
             )
+            if self.judges and TRACKER.parent.is_dir():
+                track_files([self.output.path])
+
+
+def track_files(files: Iterable[Path], tracker: Path = TRACKER) -> dict[str, Any]:
+    """Puts what became of judged files into the tracker, by their sidecars; gives what it then holds."""
+    runs = {}
+    for file in files:
+        run = run_of(read_sidecar(file) or {})
+        if run is not None:
+            runs[os.path.relpath(file)] = run
+    return track(runs, tracker)
+
+
+def _generator_in(reject: Record) -> str:
+    """Gives what made a rejected record, as far as its line can be read."""
+    try:
+        record = loads(reject.get("raw", ""))
+    except ValueError:
+        return UNKNOWN
+    return generator_of(metadata_of(record)) if isinstance(record, dict) else UNKNOWN
+
+
+def earlier(target: Target, stage: str, sources: Sequence[str], **about: Any) -> StageResult | None:
+    """Gives the result of an earlier run that would come out the same byte for byte, None when there is none.
+
+    Inputs, parameters, producer and version must be the same and the outputs untouched. To run a stage again all the
+    same, remove the sidecar of its output.
+    """
+    if target.output == "-" or target.rejects == "-":
+        return None
+    meta = is_current(Path(target.output), stage=stage, inputs=sources, **about)
+    rejects = target.rejects_path
+    kept = [entry["path"] for entry in (meta or {}).get("byproducts", ())]
+    if meta is None or (meta["rejects"] and (rejects is None or rejects.name not in kept)):
+        return None
+    os.utime(sidecar_path(Path(target.output)))  # what `make` looks at
+    tally = Tally(tags=Counter(meta["counts"]), marks=Counter(meta["lineage"]), rejects=Counter(meta["rejects"]))
+    tally.specs = Counter(meta["specs"])
+    num_out = meta["data"]["num_records"]
+    return StageResult(num_in=num_out + tally.num_rejected, num_out=num_out, tally=tally, report={"up_to_date": True})
 
 
 def refuse_clash(sources: Iterable[str], target: Target, **others: str) -> None:

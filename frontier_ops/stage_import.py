@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from frontier_core.errors import DataError, place
@@ -11,7 +12,7 @@ from frontier_core.lineage import mark
 from frontier_core.profiles import ProfileName
 from frontier_core.records import Record
 from frontier_core.rejects import reject_record
-from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, silent
+from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, earlier, silent
 from generators.dialects import with_profile
 from generators.foreign_files import ForeignRow, Part, parts_of, rows_in
 from generators.imports import FormName, Importer, Think
@@ -48,13 +49,17 @@ def import_files(
     """
     params = {"from": form or "auto", "think": think, "profile": profile or "as it is", "split": split or "train"}
     params |= defaults or {}
+    about: dict[str, Any] = {"producer": PRODUCER, "params": params}
+    if done := earlier(target, "import", sources, **about):
+        return done
     parts = [(source, part) for source in sources for part in _chosen(source, split, on_note)]
     files: list[dict[str, Any]] = []
     unreadable: list[DataError] = []
-    with StageWriter(target, "import", sources, judges=True, producer=PRODUCER, params=params) as writer:
+    with StageWriter(target, "import", sources, judges=True, **about) as writer:
         for source, part in parts:
             importer = Importer(form, think=think, defaults=defaults)
-            job = _File(part, importer, writer, on_reject, on_progress)
+            name = "" if source == "-" else Path(source).name if Path(source).is_dir() else part.path.name
+            job = _File(part, name, importer, writer, on_reject, on_progress)
             try:
                 job.run(profile)
             except DataError as error:
@@ -90,8 +95,10 @@ def _chosen(source: str, split: str, on_note: Note) -> list[Part]:
 class _File:
     """One file on its way in."""
 
-    def __init__(self, part: Part, importer: Importer, writer: StageWriter, on_reject: Note, on_progress: Any) -> None:
-        self.part, self.importer, self.writer = part, importer, writer
+    def __init__(
+        self, part: Part, name: str, importer: Importer, writer: StageWriter, on_reject: Note, on_progress: Any
+    ) -> None:
+        self.part, self.name, self.importer, self.writer = part, name, importer, writer
         self.on_reject, self.on_progress = on_reject, on_progress
         self.forms: Counter[str] = Counter()
         self.rejects: Counter[str] = Counter()
@@ -115,7 +122,7 @@ class _File:
     def _taken(self, row: ForeignRow, profile: ProfileName | None) -> Record:
         if row.problem is not None:
             raise row.problem
-        form, record = self.importer.take(row.value, source=self._name, split=self.part.split)
+        form, record = self.importer.take(row.value, source=self.name, split=self.part.split)
         record = mark(record, PRODUCER)
         if profile:
             record = with_profile(record, profile)
@@ -124,10 +131,6 @@ class _File:
             raise findings[0].as_error("", 0)
         self.forms[form] += 1
         return record
-
-    @property
-    def _name(self) -> str:
-        return self.part.path.name if str(self.part.path) != "-" else ""
 
     def _refuse(self, row: ForeignRow, error: DataError) -> None:
         self.rejects[error.code] += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, silent
+from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, earlier, silent
 from validators import content_gate, schema_gate
 from validators.base import GateSettings
 from validators.validation import Validation
@@ -13,15 +13,23 @@ def validate(
     target: Target | None,
     *,
     settings: GateSettings,
+    reuse: bool = False,
     spec: str = "auto",
     on_reject: Note = silent,
     on_note: Note = silent,
 ) -> StageResult:
     """Holds every line against both gates. Without a target nothing is written but the report.
 
+    With `reuse` outputs that would come out the same byte for byte are left as they are, and there is no report.
+
     Raises:
         DataError: the file as a whole can't be read (empty, UTF-16, a Git LFS pointer, ...).
     """
+    if reuse and target is not None and settings.tokenizer is None:
+        producer, params = f"{_gates()}/{settings.level}", {"level": settings.level, "spec": spec}
+        inputs, about = [source, *map(str, settings.against)], params | {"profile": settings.profile}
+        if done := earlier(target, "validate", inputs, producer=producer, params=about):
+            return done
     run = Validation(settings, spec)
     notes: list[str] = []
     if target is None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import NamedTuple, get_args
 
 from validators.base import Check, GateSettings, LevelName
@@ -58,5 +57,7 @@ def checks_of(settings: GateSettings) -> Iterator[tuple[Rule, Check]]:
         module, _, attribute = rule.target.partition(":")
         yield rule, getattr(import_module(module), attribute)(settings)
     if settings.level == "deep":
+        from importlib.metadata import entry_points  # slow to import
+
         for point in sorted(entry_points(group=GROUP)):
             yield Rule(point.name, "deep", point.value, is_late=True), point.load()(settings)

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from frontier_core.errors import DataError, place
 from frontier_core.jsonl import STDIN_NAME, Row, dumps, open_input, read_rows
-from frontier_core.lineage import Tally, mark
-from frontier_core.records import Record
+from frontier_core.lineage import Tally, generator_of, mark
+from frontier_core.records import Record, metadata_of
 from frontier_core.rejects import reject_record
 from validators import content_gate, schema_gate
 from validators.base import Finding, GateSettings, LevelName, Verdict, problem_findings
@@ -176,7 +176,7 @@ class Validation:
             self.tally.add(judged.row.record)
             self.tally.specs[judged.spec] += 1
         else:
-            self.tally.reject(judged.verdict.code)
+            self.tally.reject(judged.verdict.code, generator_of(metadata_of(judged.row.record)))
 
 
 def _kept(source: str | Path, stack: ExitStack) -> Path:

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
 from analysis import against, compare  # noqa: E402
+from peers import register  # noqa: E402
 from suites import SUITES  # noqa: E402
 from training import Arm, Budget, Run, key_of  # noqa: E402
 
@@ -47,7 +48,9 @@ ARMS = {
 """Every policy as it is run: those that read losses only pay for no evaluation."""
 OURS = ("policy", "shares", "cells", "settings", "reasons")
 THEIRS = ("published", "shares", "cells")
-RIVALS = ("odm", "ado", "levels", "learning_progress", "doremi", "skill_it")
+if register():
+    ARMS["fms_odm"] = Arm(name="fms_odm", policy="fms_odm", stale_evals=0)
+RIVALS = ("odm", "ado", "levels", "learning_progress", "doremi", "skill_it", "fms_odm")
 
 
 def code_version(policy: str) -> str:
@@ -193,6 +196,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "mixing", help="where runs and plots are kept")
     parser.add_argument("--json", action="store_true", help="one line on standard output")
     options = parser.parse_args()
+    if "fms_odm" not in ARMS:
+        print("fms-acceleration-odm is not installed: it is left out", file=sys.stderr)
     suites, names, seeds = options.suite or [*SUITES], options.policy or [*ARMS], numbers(options.seeds)
     budget = replace(Budget(), steps=options.steps)
     if options.quick or options.ci:

@@ -52,11 +52,11 @@ class Arm:
 class Budget:
     """How long a run is, and how often it is tested."""
 
-    steps: int = 1000
+    steps: int = 700
     tokens_per_step: int = 512
     test_every: int = 50
     test_items: int = 48
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
 
 
 def key_of(suite: str, arm: Arm, seed: int, budget: Budget, version: str) -> str:

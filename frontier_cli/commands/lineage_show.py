@@ -16,18 +16,22 @@ frontier lineage show train.jsonl --json"""
 
 def command(
     file: Annotated[str, typer.Argument(metavar="FILE", help="a file or folder that a frontier command wrote")],
+    rehash: Annotated[
+        bool, typer.Option("--rehash", help="read every byte, instead of trusting unchanged size, times and inode")
+    ] = False,
     json: options.Json = False,
 ) -> int:
     """Show what a file was made from: the chain of sidecars back to the seeds.
 
-    Each line: status (ok, changed, missing, source), digest, path, what made it. Exit 1 when a link does not hold.
+    Each line: status (ok, source; changed, swapped, edited, orphan, missing), digest, path, what made it. Exit 1 when a
+    link does not hold.
     """
     from frontier_core.jsonl import dumps
     from frontier_core.lineage import chain
 
     holds = True
-    for link in chain(Path(file)):
-        holds = holds and link.status in ("ok", "source")
+    for link in chain(Path(file), rehash=rehash):
+        holds = holds and link.holds
         meta = link.meta or {}
         if json:
             entry = {"path": str(link.path), "depth": link.depth, "status": link.status, "meta": link.meta}

@@ -40,6 +40,9 @@ def command(
     good: Annotated[
         str, typer.Option("--good", metavar="FILE", help="the policy before --prev, to go back to after harm")
     ] = "",
+    every: Annotated[
+        int, typer.Option("--every", min=0, metavar="STEPS", help="steps that make a round [the rounds lines name]")
+    ] = 0,
     with_needs: Annotated[
         bool, typer.Option("--needs", help="say what to generate too, for synth gen --policy; needs -n")
     ] = False,
@@ -72,6 +75,7 @@ def command(
         anchors=pair,
         good=good,
         num_needed=num if with_needs else 0,
+        every=every,
     )
     target = Target(output=output, pipe=console.data_stream())
     sources = [source, *filter(None, (previous, config, supply, *pair, good))]

@@ -55,6 +55,7 @@ def command(
         console.input_source(file or source),
         None if reports_only else target,
         settings=settings,
+        reuse=not json,
         spec=spec,
         on_reject=Complaints(),
         on_note=console.note,

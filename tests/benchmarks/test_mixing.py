@@ -31,7 +31,7 @@ def bench() -> ModuleType:
         yield module
     finally:
         sys.path.remove(str(FOLDER))
-        for name in ("model", "training", "suites", "analysis", "plots"):
+        for name in ("model", "training", "suites", "analysis", "plots", "peers"):
             if name not in before:
                 sys.modules.pop(name, None)
 

@@ -51,6 +51,7 @@ def test_evaluation_items_become_accuracy_and_error_counts(tmp_path: Path) -> No
         ("accuracy", 4),
         ("error:not_a_number", 1),
         ("error:wrong_answer", 1),
+        ("refusal", 4),
     ]
     assert lines[0].stats == TagStats(n=4, total=2.0, total_sq=2.0, successes=2, trials=4)
     assert lines[0].key == Key("r0", 10, 10, "skill=a,level=1", "accuracy")

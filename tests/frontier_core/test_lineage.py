@@ -1,9 +1,13 @@
+import os
+from datetime import datetime
+
 import pytest
 
-from frontier_core.atomic import commit_dir
+from frontier_core import lineage
+from frontier_core.atomic import commit_dir, sha256_file
 from frontier_core.errors import DataError, UsageError
 from frontier_core.jsonl import Output, write_records
-from frontier_core.lineage import Tally, chain, digest_of, mark, read_sidecar, sidecar_path, write_sidecar
+from frontier_core.lineage import Tally, chain, digest_of, is_current, mark, read_sidecar, sidecar_path, write_sidecar
 
 
 def made(path, records, **about):
@@ -32,7 +36,7 @@ def test_a_sidecar_says_what_made_the_file_and_from_what(three):
             {
                 "path": "b.jsonl",
                 "sha256": digest_of(three[1]),
-                "meta_sha256": digest_of(sidecar_path(three[1])),
+                "meta_sha256": read_sidecar(three[1])["meta_sha256"],
             }
         ],
     }
@@ -62,6 +66,122 @@ def test_one_changed_byte_and_a_missing_file_are_found(three):
 def test_a_rewritten_input_with_its_own_sidecar_still_counts_as_changed(three):
     made(three[1], [{"b": 2}], stage="synth verify", inputs=[three[0]])
     assert [link.status for link in chain(three[2])] == ["ok", "changed", "ok"]
+
+
+def statuses(path, **options):
+    return {link.path.name: link.status for link in chain(path, **options)}
+
+
+def test_a_byte_changed_under_the_old_time_is_found(three):
+    before = three[1].stat()
+    three[1].write_bytes(b'{"b":2}\n')
+    os.utime(three[1], ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert statuses(three[2]) == {"c.jsonl": "ok", "b.jsonl": "changed", "a.jsonl": "ok"}
+
+
+def test_a_file_touched_but_not_changed_holds(three):
+    os.utime(three[1])
+    three[2].write_bytes(three[2].read_bytes())
+    assert set(statuses(three[2]).values()) == {"ok"}
+
+
+def test_a_swapped_sidecar_is_found(three):
+    sidecar_path(three[1]).write_bytes(sidecar_path(three[2]).read_bytes())
+    links = {link.path.name: link for link in chain(three[2])}
+    assert (links["b.jsonl"].status, links["b.jsonl"].problem) == ("swapped", "its sidecar is that of c.jsonl")
+    assert links["b.jsonl"].user == three[2]
+
+
+def test_a_sidecar_written_anew_with_another_history_is_swapped(three):
+    write_sidecar(three[1], stage="synth verify", inputs=[three[0]], seed=8, argv=["frontier", "test"])
+    assert statuses(three[2]) == {"c.jsonl": "ok", "b.jsonl": "swapped", "a.jsonl": "ok"}
+
+
+def test_an_edited_and_a_removed_sidecar_are_found(three):
+    path = sidecar_path(three[1])
+    path.write_bytes(path.read_bytes().replace(b'"synth verify"', b'"synth verifz"'))
+    assert statuses(three[2]) == {"c.jsonl": "ok", "b.jsonl": "edited", "a.jsonl": "ok"}
+    path.write_text("{")
+    assert statuses(three[2]) == {"c.jsonl": "ok", "b.jsonl": "edited"}
+    path.unlink()
+    assert statuses(three[2]) == {"c.jsonl": "ok", "b.jsonl": "orphan"}
+
+
+def test_making_the_same_again_changes_no_sidecar_and_breaks_no_chain(three, monkeypatch):
+    before = [sidecar_path(path).read_bytes() for path in three]
+    monkeypatch.setattr(lineage, "datetime", Later)
+    made(three[0], [{"a": 1}], stage="synth gen", seed=7)
+    made(three[1], [{"b": 1}], stage="synth verify", inputs=[three[0]])
+    assert [sidecar_path(path).read_bytes() for path in three] == before
+    assert set(statuses(three[2], rehash=True).values()) == {"ok"}
+
+
+class Later:
+    @staticmethod
+    def now(zone):
+        return datetime(2099, 1, 1, tzinfo=zone)
+
+
+def test_what_was_hashed_once_is_trusted_until_told_otherwise(three, monkeypatch):
+    read = []
+    monkeypatch.setattr(lineage, "sha256_file", lambda path: read.append(path.name) or sha256_file(path))
+    assert set(statuses(three[2]).values()) == {"ok"}
+    assert read == []
+    assert set(statuses(three[2], rehash=True).values()) == {"ok"}
+    assert read == ["c.jsonl", "b.jsonl", "a.jsonl"]
+
+
+def test_by_products_are_vouched_for_too(tmp_path):
+    write_records(tmp_path / "x.rejects.jsonl", [{"r": 1}])
+    data = made(tmp_path / "x.jsonl", [{"a": 1}], stage="validate", byproducts=[tmp_path / "x.rejects.jsonl"])
+    assert statuses(data) == {"x.jsonl": "ok"}
+    (tmp_path / "x.rejects.jsonl").write_text("{}\n")
+    (link,) = chain(data)
+    assert (link.status, link.problem) == ("changed", "x.rejects.jsonl is gone or not as it was")
+
+
+def test_a_file_is_current_while_nothing_that_made_it_changed(three, tmp_path):
+    def current(**other):
+        about = {"stage": "synth verify", "inputs": [three[0]], "producer": "", "params": {}} | other
+        return is_current(three[1], **about) is not None
+
+    assert current()
+    assert not current(params={"a": 1})
+    assert not current(producer="x@2")
+    assert not current(seed=1)
+    assert not current(inputs=[three[0], "-"])
+    assert not current(inputs=[three[2]])
+    assert not current(inputs=[tmp_path / "gone"])
+    three[0].write_bytes(b'{"a":3}\n')
+    assert not current()
+    three[0].write_bytes(b'{"a":1}\n')
+    assert current()
+    three[1].write_bytes(b'{"b":7}\n')
+    assert not current()
+
+
+def test_a_tally_counts_by_generator():
+    tally = Tally()
+    tally.add({"metadata": {"skill": "x", "generator_id": "binary", "generator_version": "1.0.0"}})
+    tally.add({"metadata": {"skill": "x", "source": "theirs"}})
+    tally.add({"metadata": {"skill": "x"}})
+    tally.reject("bad", "binary@1.0.0")
+    assert tally.by_generator() == {
+        "binary@1.0.0": {"passed": 1, "failed": 1, "reasons": {"bad": 1}},
+        "theirs": {"passed": 1, "failed": 0, "reasons": {}},
+        "unknown": {"passed": 1, "failed": 0, "reasons": {}},
+    }
+
+
+def test_records_counted_by_tag_alone_are_told_by_their_marks():
+    tally = Tally()
+    tally.tags["skill=binary"] = 10
+    tally.marks.update({"gen:binary@2.0.0": 7, "validate:x@1": 10})
+    tally.reject("bad")
+    assert tally.by_generator() == {
+        "binary@2.0.0": {"passed": 7, "failed": 0, "reasons": {}},
+        "unknown": {"passed": 3, "failed": 1, "reasons": {"bad": 1}},
+    }
 
 
 def test_a_file_without_a_sidecar_is_a_source(tmp_path):

@@ -160,6 +160,53 @@ def test_a_policy_is_taken_up_at_the_next_block_and_again_when_it_changes(files,
         stream.follow(policy)
 
 
+def _write_policy(path, **weights):
+    lines = [
+        {"kind": "tag", "tag": tag, "weight": weight, "previous": 0.5, "reason": "r", "evidence": {}}
+        for tag, weight in weights.items()
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_a_run_that_goes_on_changes_nothing_it_has_read_though_the_policy_changed_meanwhile(files, tmp_path):
+    policy, log = tmp_path / "policy.jsonl", tmp_path / "weights.jsonl"
+    profile = tmp_path / "p.yaml"
+    profile.write_text(f"files: ['{tmp_path}/?.jsonl']\nby: [skill]\npolicy: {policy}\n")
+    tags = ("skill=a", "skill=b", "skill=c")
+    stream = get_stream(profile, batch_size=8, seed=1, log=log)
+    take(stream, 100)
+    _write_policy(policy, **{tags[1]: 1.0})
+    take(stream, 100)
+    assert [entry["block"] for entry in stream.weight_log()] == [0, 1]
+    assert set(stream.domains(BLOCK, 2 * BLOCK)) == {"skill=b"}
+    state, before = stream.state_dict(), [stream.at(position) for position in range(1600)]
+    _write_policy(policy, **{tags[2]: 1.0})
+    later = get_stream(profile, batch_size=8, seed=1, log=log)
+    later.load_state_dict(state)
+    assert [later.at(position) for position in range(1600)] == before
+    take(later, 60)
+    assert [entry["block"] for entry in later.weight_log()] == [0, 1, 2]
+    assert set(later.domains(2 * BLOCK, 3 * BLOCK)) == {"skill=c"}
+
+
+def test_of_several_ranks_the_first_follows_and_the_log_tells_the_others(files, tmp_path):
+    policy, log = tmp_path / "policy.jsonl", tmp_path / "weights.jsonl"
+    ranks = [open_stream(files, log=log) for _ in range(2)]
+    for rank, stream in enumerate(ranks):
+        ranks[rank] = stream.shard(rank, 2)
+        ranks[rank]._policy = policy if rank == 0 else None
+    together = [take(stream, 100) for stream in ranks]
+    _write_policy(policy, c=1.0)
+    together = [take(stream, 300) for stream in ranks]
+    (change,) = ranks[0].weight_log()[1:]
+    assert change["block"] == 2
+    first = change["block"] * BLOCK // 8 - 100
+    assert all(item[0] == "c" for rank in together for batch in rank[first:] for item in batch)
+    alone = open_stream(files)
+    alone.follow(policy)
+    assert alone.shard(0, 2)._policy is None
+
+
 def test_map_style_reading_is_the_same_stream(files):
     stream = open_stream(files)
     assert len(stream) == 1240

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frontier_core.stream_order import BLOCK, ONE, SMALL, Order, Permutation, Progress, next_counts, whole_weights
+from frontier_core.stream_counts import BLOCK, ONE, Progress, next_counts, whole_weights
+from frontier_core.stream_order import SMALL, Order, Permutation
 
 WEIGHT = st.one_of(st.just(0.0), st.floats(1e-6, 1.0))
 
@@ -59,6 +60,35 @@ def test_counts_of_known_weights_are_those_by_hand():
     ]
 
 
+@given(st.integers(2, 9).flatmap(lambda size: st.tuples(st.just(size), mixes(size))), st.booleans(), st.randoms())
+@settings(max_examples=60, deadline=None)
+def test_many_domains_are_counted_as_few_are(case, has_limits, draw):
+    size, regimes = case
+    names = [str(place) for place in range(size)]
+    few, many = Progress.start(size), Progress(*(np.zeros(size, np.int64) for _ in range(3)))
+    limits = [draw.choice([None, 700, 3000]) if has_limits else None for _ in range(size)]
+    for weights, num_blocks in regimes:
+        whole = whole_weights(dict(zip(names, weights, strict=True)), names)
+        for _ in range(num_blocks):
+            assert next_counts(many, whole, limits) == next_counts(few, whole, limits)
+            assert (many.served.tolist(), many.debt.tolist()) == (few.served, few.debt)
+
+
+def test_a_hundred_domains_keep_their_shares():
+    sizes = [20 + place for place in range(100)]
+    order = order_of(sizes, weights={f"d{place}": float(1 + place % 7) for place in range(100)})
+    total = sum(1 + place % 7 for place in range(100))
+    seen = np.zeros(100, int)
+    for block in range(4):
+        plan = order.plan(block)
+        seen += np.bincount(plan.domains, minlength=100)
+        for place in range(100):
+            assert abs(seen[place] - (block + 1) * BLOCK * (1 + place % 7) / total) <= 1
+        drawn = order_of(sizes, weights={f"d{place}": float(1 + place % 7) for place in range(100)}).plan(block)
+        assert np.array_equal(drawn.elements, plan.elements)
+        assert np.array_equal(drawn.epochs, plan.epochs)
+
+
 @pytest.mark.parametrize("weights", [{}, {"a": 0.0}, {"a": -1.0, "b": 2.0}])
 def test_weights_that_are_none_are_refused(weights):
     with pytest.raises(ValueError, match="no weight"):
@@ -96,13 +126,13 @@ def order_of(sizes, limits=None, seed=3, weights=None):
 
 
 def test_each_sample_comes_once_per_epoch_of_its_domain():
-    order = order_of([5, 700, 5000])
+    order = order_of([5, 300, 2000])
     seen = {0: [], 1: [], 2: []}
-    for block in range(20):
+    for block in range(7):
         plan = order.plan(block)
         for domain, element, epoch in zip(plan.domains, plan.elements, plan.epochs, strict=True):
             seen[int(domain)].append((int(epoch), int(element)))
-    for domain, size in enumerate([5, 700, 5000]):
+    for domain, size in enumerate([5, 300, 2000]):
         epochs = [epoch for epoch, _ in seen[domain]]
         assert epochs == sorted(epochs)
         for epoch in range(epochs[-1]):
