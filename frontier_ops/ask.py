@@ -37,11 +37,7 @@ def ask(url: str, question: str, *, timeout_s: float = 60.0, max_tokens: int | N
         ServiceDecodeError: the answer is not the promised JSON.
     """
     base = _base(url)
-    listed = _call(f"{base}/v1/models", None, timeout_s)
-    try:
-        model = str(listed["data"][0]["id"])
-    except (KeyError, IndexError, TypeError) as error:
-        raise ServiceDecodeError(f"{base}/v1/models: lists no model") from error
+    model = first_model(url, timeout_s=timeout_s)
     body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": question}], "temperature": 0}
     if max_tokens is not None:
         body["max_tokens"] = max_tokens
@@ -53,6 +49,16 @@ def ask(url: str, question: str, *, timeout_s: float = 60.0, max_tokens: int | N
     if not isinstance(text, str):
         raise ServiceDecodeError(f"{base}: the answer's content is no text")
     return text
+
+
+def first_model(url: str, *, timeout_s: float = 60.0) -> str:
+    """Gives the name of the first model a server lists; raises as `ask`."""
+    base = _base(url)
+    listed = _call(f"{base}/v1/models", None, timeout_s)
+    try:
+        return str(listed["data"][0]["id"])
+    except (KeyError, IndexError, TypeError) as error:
+        raise ServiceDecodeError(f"{base}/v1/models: lists no model") from error
 
 
 def wait_until_ready(url: str, *, timeout_s: float = 60.0) -> None:

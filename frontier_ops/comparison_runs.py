@@ -15,7 +15,8 @@ from frontier_core.atomic import sha256_file
 from frontier_core.domains import Domain
 from frontier_core.errors import UsageError
 from frontier_core.profiles import ProfileName
-from frontier_ops.evaluation import eval_requests, evaluate, identify, mean_accuracy, tally_items
+from frontier_ops.answering import identify
+from frontier_ops.evaluation import eval_requests, evaluate, mean_accuracy, tally_items
 from frontier_ops.stage_files import Target, write_lines
 from trainer.checkpoints import MANIFEST, damage, folders, resolve_model, step_of
 

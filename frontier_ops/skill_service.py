@@ -31,10 +31,10 @@ from frontier_core.errors import (
 from frontier_core.jsonl import dumps, loads
 from frontier_core.nearest import did_you_mean
 from frontier_core.records import Record
-from frontier_ops.evaluation import judge_answer
 from frontier_ops.services import ServiceClient
 from generators import synth
 from generators.table import GENERATORS
+from validators.answers import judge_answer
 from validators.sandbox.contract import Sandbox
 
 MAX_COUNT = 10_000

@@ -11,6 +11,7 @@ import orjson
 from frontier_core.errors import ConfigError, FrontierError, UsageError
 from frontier_core.lineage import write_sidecar
 from trainer.config import TrainerConfig, TrainingResult
+from trainer.run_file import RunFile, read_run_settings
 
 StatusWriter = Callable[[int, int, float, float], None]
 
@@ -51,7 +52,7 @@ def resolve_config(
 
     Args:
         files: the data.
-        model: the model, checkpoint or run to start from.
+        model: the model, checkpoint or run to start from; "" leaves it to the file's model_path.
         output: the run folder.
         config: a config file, "" for none.
         overrides: the flags; None stands for one that was not given.
@@ -60,14 +61,16 @@ def resolve_config(
     Raises:
         ConfigError: an unknown key (names the nearest) or a value out of range.
     """
-    if Path(model).resolve() == Path(output).resolve():
-        raise UsageError(f"{output}: is the model to start from", hint="write the run to another -o")
-    values = read_config(config) if config else {}
-    origins = dict.fromkeys(values, config)
-    flags = {"train_files": list(files), "model_dir": model, "output_dir": output, **(overrides or {})}
+    found = read_run_settings(read_config(config), config) if config else RunFile()
+    flags = {"train_files": list(files), "model_dir": model or None, "output_dir": output, **(overrides or {})}
     given = {key: value for key, value in flags.items() if value is not None}
-    resolved = TrainerConfig.from_mapping(values | given, origin=config or "command line")
-    return resolved, origins | dict.fromkeys(given, "command line")
+    values = found.settings | given
+    if "model_dir" not in values:
+        raise UsageError("no model to start from", hint="--model DIR, or model_path in the config")
+    if Path(values["model_dir"]).resolve() == Path(output).resolve():
+        raise UsageError(f"{output}: is the model to start from", hint="write the run to another -o")
+    resolved = TrainerConfig.from_mapping(values, origin=config or "command line")
+    return resolved, found.origins | dict.fromkeys(given, "command line")
 
 
 def plan(config: TrainerConfig, origins: dict[str, str]) -> dict[str, Any]:

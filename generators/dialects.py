@@ -26,6 +26,7 @@ from frontier_core.profiles import ProfileName, dress, undress
 from frontier_core.records import Message, Record, metadata_of
 from frontier_core.schemas import RECORD_SPECS, guess_spec, load_schema
 from generators import formats
+from validators.plans import PLAN_MARKER, plan_in
 
 DialectName = Literal["contract", "openai", "sharegpt", "alpaca", "trl", "delta", "echo", "chat"]
 DIALECTS: tuple[DialectName, ...] = get_args(DialectName)
@@ -412,8 +413,8 @@ def _from_echo(row: Record) -> Record:
     messages = _key(row, "messages", list)
     last = messages[-1] if messages else {}
     text = undress(last.get("content") or "") if isinstance(last, dict) else ""
-    commands = formats.plan_in(text)
+    commands = plan_in(text)
     if commands is None or not isinstance(messages[0], dict) or messages[0].get("role") != "user":
         return dict(row)
-    output = loads(text.partition(formats.PLAN_MARKER.strip())[2].strip())
+    output = loads(text.partition(PLAN_MARKER.strip())[2].strip())
     return {"instruction": messages[0]["content"], "output": output, "metadata": metadata_of(row)}

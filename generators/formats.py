@@ -13,15 +13,15 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from frontier_core.errors import ConfigError, DataError
-from frontier_core.jsonl import dumps, loads
+from frontier_core.jsonl import dumps
 from frontier_core.nearest import did_you_mean
 from frontier_core.profiles import ProfileName, dress
 from frontier_core.records import Message, Record
 from frontier_core.seeds import child_random
+from validators.plans import PLAN_MARKER
 
 FormName = Literal["delta", "echo", "chat"]
 FORMS: tuple[FormName, ...] = get_args(FormName)
-PLAN_MARKER = "EXECUTING_PLAN: "
 
 _OFFERS = (
     "I can help with that. I'll run {steps}. Shall I proceed?",
@@ -83,18 +83,3 @@ def _consent(record: Record) -> list[Message]:
         {"role": "assistant", "content": random.choice(_OFFERS).format(steps=steps)},
         {"role": "user", "content": random.choice(_CONSENTS)},
     ]
-
-
-def plan_in(answer: str) -> list[str] | None:
-    """Gives the commands of the plan in an assistant's bare text, None when it holds no well-formed plan."""
-    _, found, rest = answer.partition(PLAN_MARKER.strip())
-    if not found:
-        return None
-    try:
-        steps = loads(rest.strip())
-    except ValueError:
-        return None
-    if not isinstance(steps, list) or not steps:
-        return None
-    commands = [step.get("command") if isinstance(step, dict) else None for step in steps]
-    return [str(command) for command in commands] if all(isinstance(c, str) and c for c in commands) else None

@@ -1,8 +1,8 @@
 """Preference pairs and sparring records out of verified records and the candidates that failed at the same problem.
 
 A pair is made only where both answer the very same prompt, so that it teaches the difference and nothing else. The
-failed side is read from a rejects file (`synth verify --rejects`) or any file of records. Wrong answers of a model in
-training come from `frontier eval`; making them is not covered here.
+failed side is read from a rejects file (`synth verify --rejects`) or any file of records, or is told (`add_answer`):
+asking a model for its wrong answers is `frontier synth spar`.
 LIMIT: the failed candidates are held in memory, keyed by prompt.
 """
 
@@ -74,6 +74,13 @@ class Failures:
         others = self._by_key.setdefault(failed.key, [])
         if all(other.answer != failed.answer for other in others):
             others.append(failed)
+
+    def add_answer(self, right: Answered, answer: str, *, code: str) -> None:
+        """Takes a wrong answer to the very problem that `right` answers."""
+        failed = Answered(
+            prompt=right.prompt, answer=undress(answer), metadata=right.metadata, key=right.key, code=code
+        )
+        self._by_key.setdefault(right.key, []).append(failed)
 
     def of(self, right: Answered) -> list[Answered]:
         """Gives the failed answers to the same prompt; never one that reads like the right one."""

@@ -22,6 +22,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "device": ("auto", "cpu"),
     "too_long": ("drop", "refuse"),
     "on_change": ("refuse", "restart"),
+    "method": ("sft", "sparring", "dpo", "grpo", "distill"),
+    "adapter": ("none", "lora", "dora", "qlora"),
     "profile_mode": ("fixed", "random", "random_stop"),
     "layout": ("auto", "flat", "padded"),
     "surprise_metric": ("none", "entropy", "confidence", "perplexity", "margin"),
@@ -40,8 +42,26 @@ _AT_LEAST = {
     "logging_every_steps": 1,
     "num_threads": 0,
     "weight_decay": 0.0,
+    "max_loss_rise": 0.0,
+    "lora_rank": 1,
+    "lora_alpha": 1,
+    "num_generations": 2,
+    "max_new_tokens": 1,
+    "kl_beta": 0.0,
     "surprise_min_weight": 0.0,
 }
+_ABOVE_ZERO = (
+    "learning_rate",
+    "max_grad_norm",
+    "num_epochs",
+    "dpo_beta",
+    "rollout_temperature",
+    "distill_temperature",
+    "surprise_max_weight",
+    "surprise_temperature",
+)
+_SHARES = {"warmup_share": False, "adam_beta2": False, "lora_dropout": False, "distill_share": True}
+"""Settings in [0, 1), or with True in [0, 1]."""
 _NOT_DECISIVE = (
     "output_dir",
     "keep_last",
@@ -49,6 +69,11 @@ _NOT_DECISIVE = (
     "on_change",
     "model_dir",
     "train_files",
+    "teacher_dir",
+    "control_dir",
+    "max_loss_rise",
+    "locked",
+    "model_name",
     "policy",
     "report_to",
 )
@@ -57,12 +82,13 @@ _NOT_DECISIVE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainerConfig:
-    """One supervised training run.
+    """One training run, whatever its method.
 
     `batch_size` is examples per optimizer step, drawn before any thought of layout; a step is then cut into forward
     passes of examples of like length, each at most `max_forward_tokens` tokens with its padding, which changes speed
     and memory but not the gradient. `num_epochs` counts passes over the data unless `max_steps` is above 0.
-    `save_every_steps` 0 saves at the end only. `num_threads` 0 takes every core.
+    `save_every_steps` 0 saves at the end only. `num_threads` 0 takes every core. What a method's own settings mean:
+    docs/methods.md.
 
     Raises:
         ConfigError: a value is of the wrong type or out of range; names the key.
@@ -99,6 +125,7 @@ class TrainerConfig:
     layout: str = "auto"
     """How examples lie in a pass: flat without padding, or padded; auto is flat wherever the model's own padded path
     agrees with it."""
+    model_name: str = ""
     profile_mode: str = "fixed"
     """How emoji_think is put on: four thinking faces always, or drawn per record, with or without a stop signal."""
     system_prompt: str = ""
@@ -110,11 +137,34 @@ class TrainerConfig:
     policy: str = ""
     """A policy file (of: frontier reweight) whose weights the stream follows while the run goes on."""
     method: str = "sft"
+    adapter: str = "none"
+    lora_rank: int = 8
+    lora_alpha: int = 16
+    lora_dropout: float = 0.0
+    lora_targets: str = "all-linear"
+    """Names of the layers that get an adapter, with commas; all-linear takes every one but the output head."""
     surprise_metric: str = "none"
     """The fortune teller: what each token's weight in the loss is made from."""
     surprise_min_weight: float = 0.1
     surprise_max_weight: float = 10.0
     surprise_temperature: float = 1.0
+    dpo_beta: float = 0.1
+    num_generations: int = 8
+    max_new_tokens: int = 128
+    rollout_temperature: float = 1.0
+    kl_beta: float = 0.0
+    """How much GRPO holds the model to where it began; 0 needs no reference model."""
+    sandbox: str = "auto"
+    teacher_dir: str = ""
+    distill_temperature: float = 2.0
+    distill_share: float = 0.5
+    """Share of the loss that is the distance to the teacher; the rest is the loss of the data."""
+    control_dir: str = ""
+    """Where orders are looked for and state.json is kept; "" is the folder `control` of the run."""
+    max_loss_rise: float = 5.0
+    """A smoothed loss this far above its lowest, in nats, counts as divergence; 0 looks for no such thing."""
+    locked: dict[str, Any] = field(default_factory=dict)
+    """Settings no later run of this model may change; `model_architecture` and `base_model` may stand here too."""
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -132,12 +182,13 @@ class TrainerConfig:
         for key, least in _AT_LEAST.items():
             if not getattr(self, key) >= least:
                 raise ConfigError(f"{key}: must be at least {least}, got {getattr(self, key)!r}")
-        for key in ("learning_rate", "max_grad_norm", "num_epochs", "surprise_max_weight", "surprise_temperature"):
+        for key in _ABOVE_ZERO:
             if not (getattr(self, key) > 0 and isfinite(getattr(self, key))):
                 raise ConfigError(f"{key}: must be above 0, got {getattr(self, key)!r}")
-        for key in ("warmup_share", "adam_beta2"):
-            if not 0 <= getattr(self, key) < 1:
-                raise ConfigError(f"{key}: must be in [0, 1), got {getattr(self, key)!r}")
+        for key, may_be_one in _SHARES.items():
+            if not (0 <= getattr(self, key) < 1 or (may_be_one and getattr(self, key) == 1)):
+                raise ConfigError(f"{key}: must be in [0, 1{']' if may_be_one else ')'}, got {getattr(self, key)!r}")
+        _check_method(self)
 
     @staticmethod
     def from_mapping(values: Mapping[str, Any], origin: str = "config") -> TrainerConfig:
@@ -176,12 +227,32 @@ class TrainerConfig:
         return {key: value for key, value in self.to_mapping().items() if key not in _NOT_DECISIVE}
 
 
+def _check_method(config: TrainerConfig) -> None:
+    """Refuses settings that contradict each other; each message names both."""
+    if config.surprise_metric != "none" and config.surprise_max_weight <= config.surprise_min_weight:
+        raise ConfigError("surprise_max_weight: must be above surprise_min_weight")
+    if config.surprise_metric != "none" and config.method == "grpo":
+        hint = "it weighs tokens of given answers: method sft, sparring, dpo or distill"
+        raise ConfigError("surprise_metric: method grpo weighs answers by their reward", hint=hint)
+    if config.teacher_dir and config.method != "distill":
+        raise ConfigError(f"teacher_dir: method {config.method} has no teacher", hint="set method to distill")
+    if config.method == "grpo" and config.batch_size % config.num_generations:
+        raise ConfigError(
+            f"batch_size: {config.batch_size} is no multiple of num_generations {config.num_generations}",
+            hint="a GRPO step takes batch_size answers, num_generations to each prompt",
+        )
+
+
 def _check_types(config: TrainerConfig) -> None:
     for item in fields(config):
         value = getattr(config, item.name)
         if item.name == "train_files":
             if not isinstance(value, tuple) or not all(isinstance(file, str) for file in value):
                 raise ConfigError("train_files: must be a list of file names")
+            continue
+        if item.name == "locked":
+            if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+                raise ConfigError("locked: must be an object of key: value")
             continue
         wanted: tuple[type, ...] = {"str": (str,), "int": (int,), "float": (int, float)}[str(item.type)]
         if not isinstance(value, wanted) or isinstance(value, bool):

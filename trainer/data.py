@@ -7,7 +7,7 @@ small and the gradient does not depend on the layout. Packing and streaming are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -84,13 +84,20 @@ class Dressing:
 FIXED = Dressing()
 
 
-def read_training_data(files: Iterable[str | Path], profile: ProfileName, dressing: Dressing = FIXED) -> TrainingData:
+def read_training_data(
+    files: Iterable[str | Path],
+    profile: ProfileName,
+    dressing: Dressing = FIXED,
+    *,
+    see: Callable[[Record], None] = lambda _: None,
+) -> TrainingData:
     """Reads and checks every record of the files; the first bad one stops the run.
 
     Args:
         files: JSONL files of chat_sft_v1, syllo_v1, sparring_v1 or completion_v1 records; "-" is a pipe.
         profile: put on every assistant turn; a turn that has it already keeps it.
         dressing: what else is done to chats.
+        see: shown every record that is fit.
     Raises:
         DataError: an unreadable row, an unfit record, a wrong role, no answer; names file:line and pointer.
         UsageError: there is no such file.
@@ -101,6 +108,7 @@ def read_training_data(files: Iterable[str | Path], profile: ProfileName, dressi
     for file in files:
         for row in read_rows(file, notes=notes):
             samples.append(_dressed(_sample(row, profile), len(samples), profile, dressing))
+            see(row.record)
             digest.update(row.raw + b"\n")
     return TrainingData(samples=samples, sha=digest.hexdigest(), notes=notes)
 

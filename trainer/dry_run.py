@@ -24,7 +24,7 @@ from trainer.data import Unit, plan_batches
 from trainer.layout import FlatBatch
 from trainer.light_tokenizer import LightTokenizer
 from trainer.packing import make_passes
-from trainer.recipes import recipe_for
+from trainer.recipes import recipe_for, units_per_step
 
 EXACT_RECORDS = 1000
 """Records that are all encoded; of more, this many are, evenly spread."""
@@ -34,6 +34,9 @@ _RUNTIME_BYTES = 110_000_000
 
 LOOKED_AT_STEPS = 64
 """Steps whose passes are laid out to find the largest."""
+
+WHOLE = ("dpo", "grpo")
+"""Methods whose records are all encoded: what they draw is more than one sample, or lies beside the samples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,7 @@ def plan_run(config: TrainerConfig, origins: dict[str, str] | None = None) -> di
     tokenizer = LightTokenizer(folder)
     is_replaced = apply_profile(tokenizer, profile_named(config.profile))
     total = len(data.samples)
-    if total > EXACT_RECORDS:
+    if total > EXACT_RECORDS and config.method not in WHOLE:
         picked = [data.samples[index * total // EXACT_RECORDS] for index in range(EXACT_RECORDS)]
         data = type(data)(samples=picked, sha=data.sha, notes=data.notes)
         notes.append(f"tokens estimated from {EXACT_RECORDS} of {total} records")
@@ -84,7 +87,7 @@ def plan_run(config: TrainerConfig, origins: dict[str, str] | None = None) -> di
     if not supervised:
         raise DataError("no token to learn from", path=str(config.train_files[0]), code="nothing_supervised")
     num_units = round(len(units) * scale)
-    num_steps = config.max_steps or max(1, ceil(config.num_epochs * num_units / config.batch_size))
+    num_steps = config.max_steps or max(1, ceil(config.num_epochs * num_units / units_per_step(config)))
     return {
         "config": {
             key: {"value": value, "origin": (origins or {}).get(key, "default")}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from frontier_core.atomic import explain_os_error, write_bytes
-from frontier_core.errors import ConfigError, DataError, FrontierError
+from frontier_core.errors import ConfigError, DataError
 from frontier_core.events import EventSink
 from frontier_core.jsonl import read_rows
 from frontier_core.lineage import digest_of
@@ -26,15 +26,22 @@ from frontier_core.version import __version__
 from trainer.chat_template import apply_profile
 from trainer.checkpoints import drop_run, drop_temp, newest_committed, resolve_model, run_lock, step_of
 from trainer.config import TrainerConfig, TrainingResult
+from trainer.control import Control
 from trainer.data import TrainingData, Unit
+from trainer.diagnosis import Diverged
 from trainer.draws import WEIGHT_LOG
-from trainer.recipes import Recipe, recipe_for
-from trainer.runtime import StopRequest, quiet, seeded
+from trainer.locks import check_locks
+from trainer.model_files import load_for_training, load_tokenizer
+from trainer.preflight import preflight
+from trainer.recipes import BringsTrainer, Recipe, recipe_for, units_per_step
+from trainer.runtime import quiet, seeded
 
 if TYPE_CHECKING:
-    from trainer.hf_trainer import FrontierTrainer, Monitor, StatusWriter
+    from trainer.hf_trainer import Monitor, StatusWriter
 
-EVENTS, RESULT, RESOLVED = "events.jsonl", "result.json", "config.resolved.json"
+EVENTS, RESULT, RESOLVED, CONTROL = "events.jsonl", "result.json", "config.resolved.json", "control"
+STATUS_OF = {"finished": "completed", "skipped": "skipped", "stopped": "stopped", "diverged": "failed"}
+"""How a result's status reads as the state of a job."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,9 +95,11 @@ class TrainerEngine:
         """
         notes: list[str] = []
         model_dir = resolve_model(config.model_dir, notes)
+        run_dir = Path(config.output_dir)
+        config = replace(config, locked=check_locks(config, model_dir))
         recipe = recipe_for(config)
         data = recipe.read(config)
-        run_dir = Path(config.output_dir)
+        preflight(config, model_dir, run_dir)
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -98,7 +107,8 @@ class TrainerEngine:
         run = _Run(
             config=config, recipe=recipe, run_dir=run_dir, data=data, model_dir=model_dir, notes=notes + data.notes
         )
-        stop = StopRequest()
+        orders = Path(config.control_dir) if config.control_dir else run_dir / CONTROL
+        stop = Control(orders, run_id=config.run_id)
         with run_lock(run_dir):
             drop_temp(run_dir)
             finished = _begin(run, config_dict or {})
@@ -106,39 +116,26 @@ class TrainerEngine:
                 return finished
             with stop, quiet(), seeded(config.seed, config.num_threads):
                 result = self._train(run, stop, monitors or (), callbacks or ())
-            if stop.signal is None or result.summary["status"] == "finished":
+            if result.summary["status"] != "stopped":
                 write_bytes(run_dir / RESULT, _pretty(result.to_mapping()))
+            stop.report(STATUS_OF[result.summary["status"]], result.global_step, run.num_steps)
         stop.raise_again()
         return result
 
-    def _train(
-        self, run: _Run, stop: StopRequest, monitors: Sequence[Monitor], callbacks: Iterable[Any]
-    ) -> TrainingResult:
-        from trainer.hf_trainer import Diverged, FrontierTrainer, Schedule
+    def _train(self, run: _Run, stop: Control, monitors: Sequence[Monitor], callbacks: Iterable[Any]) -> TrainingResult:
+        from trainer.hf_trainer import Schedule
 
         started = time.monotonic()
         tokenizer, units = _prepare(run)
         resumed_from = step_of(run.checkpoint) if run.checkpoint else 0
         sink = EventSink(run.run_dir / EVENTS)
         schedule = Schedule(run.config, stop, self._status_writer)
-        trainer = FrontierTrainer(
-            _load_model(run.checkpoint or run.model_dir),
-            tokenizer,
-            units,
-            run.recipe,
-            config=run.config,
-            num_steps=run.num_steps,
-            first_step=resumed_from,
-            sink=sink,
-            monitors=monitors,
-            notes=run.notes,
-        )
+        trainer = _trainer(run, tokenizer, units, sink=sink, monitors=monitors, first_step=resumed_from)
         schedule.trainer = trainer
         for callback in (*callbacks, schedule):
             trainer.add_callback(callback)
-        error: FrontierError | None = None
+        error: Diverged | None = None
         try:
-            trainer.prepare_recipe(run.checkpoint)
             trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
         except Diverged as diverged:
             error = diverged
@@ -150,7 +147,7 @@ class TrainerEngine:
         finally:
             trainer.close()
             sink.close()
-        return _result(run, trainer, error, started=started, resumed_from=resumed_from, num_examples=len(units))
+        return _result(run, trainer, error, stop, started=started, resumed_from=resumed_from, num_examples=len(units))
 
 
 def _begin(run: _Run, origins: dict[str, Any]) -> TrainingResult | None:
@@ -208,40 +205,48 @@ def _cut_events(path: Path, step: int) -> None:
 def _prepare(run: _Run) -> tuple[Any, list[Unit]]:
     """Gives the tokenizer and what is drawn, and counts the steps; all that can be wrong with the data is said here."""
     config = run.config
-    tokenizer = _load_tokenizer(run.model_dir)
+    tokenizer = load_tokenizer(run.model_dir)
     run.is_template_replaced = apply_profile(tokenizer, profile_named(config.profile))
     units, run.num_dropped = run.recipe.units(tokenizer, run.data, config)
     if run.num_dropped:
         longest = config.max_length_tokens
         run.notes.append(f"{run.num_dropped} of {len(run.data.samples)} records dropped: over {longest} tokens")
-    run.num_steps = config.max_steps or max(1, ceil(config.num_epochs * len(units) / config.batch_size))
+    run.num_steps = config.max_steps or max(1, ceil(config.num_epochs * len(units) / units_per_step(config)))
     return tokenizer, units
 
 
-def _load_tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
+def _trainer(
+    run: _Run,
+    tokenizer: Any,
+    units: list[Unit],
+    *,
+    sink: EventSink,
+    monitors: Sequence[Monitor],
+    first_step: int,
+) -> Any:
+    """Gives the loop of the run's method: the engine's own, or the one its recipe brings."""
+    from trainer.hf_trainer import FrontierTrainer
 
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{folder}: the tokenizer can't be loaded: {_first_line(error)}") from error
-
-
-def _load_model(folder: Path) -> Any:
-    from transformers import AutoModelForCausalLM
-
-    try:
-        model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype="float32")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{folder}: the model can't be loaded: {_first_line(error)}") from error
-    model.config.use_cache = False
-    return model
+    model = load_for_training(run.config, run.model_dir, run.checkpoint)
+    parts: dict[str, Any] = {
+        "config": run.config,
+        "num_steps": run.num_steps,
+        "sink": sink,
+        "monitors": monitors,
+        "notes": run.notes,
+    }
+    if isinstance(run.recipe, BringsTrainer):
+        return run.recipe.make_trainer(model, tokenizer, **parts)
+    trainer = FrontierTrainer(model, tokenizer, units, run.recipe, first_step=first_step, **parts)
+    trainer.prepare_recipe(run.checkpoint)
+    return trainer
 
 
 def _result(
     run: _Run,
-    trainer: FrontierTrainer,
-    error: FrontierError | None,
+    trainer: Any,
+    error: Diverged | None,
+    stop: Control,
     *,
     started: float,
     resumed_from: int,
@@ -251,9 +256,11 @@ def _result(
     runtime = time.monotonic() - started
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     checkpoint = newest_committed(run.run_dir)
-    is_whole = error is None and step >= run.num_steps
+    is_skipped = error is None and stop.is_skipped
+    is_whole = error is None and (step >= run.num_steps or is_skipped)
+    status = "skipped" if is_skipped else "finished" if is_whole else "diverged" if error else "stopped"
     summary = {
-        "status": "finished" if is_whole else "diverged" if error else "stopped",
+        "status": status,
         "num_steps": run.num_steps,
         "resumed_from_step": resumed_from,
         "num_examples": num_examples,
@@ -261,11 +268,12 @@ def _result(
         "num_parameters": sum(weight.numel() for weight in trainer.model.parameters()),
         "num_supervised_tokens": trainer.tokens_done,
         "tokens_per_s": round((trainer.tokens_done - trainer.tokens_before) / max(runtime, 1e-9), 1),
-        "layout": trainer.flat.way,
-        "effort": round(trainer.strain.effort, 6),
+        **trainer.about(),
         "is_template_replaced": run.is_template_replaced,
         "notes": run.notes,
     }
+    if error is not None:
+        summary["diagnosis"] = error.diagnosis
     return TrainingResult(
         success=is_whole,
         global_step=step,
@@ -289,7 +297,3 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _pretty(value: dict[str, Any]) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -33,6 +33,7 @@ def generate_answers(
     max_new_tokens: int | Sequence[int],
     batch_size: int = 32,
     on_progress: Progress | None = None,
+    on_answer: Callable[[int, str], None] | None = None,
 ) -> list[str]:
     """Gives the model's next assistant text for each conversation, in order, as it came (profile still on).
 
@@ -43,6 +44,7 @@ def generate_answers(
         max_new_tokens: where an answer that does not end is cut off; one number, or one per conversation.
         batch_size: conversations at a time.
         on_progress: told how many are done.
+        on_answer: given each answer with its place among the conversations, as soon as its batch is done.
     Raises:
         UsageError, ConfigError: no model there, or its template can't be rendered turn by turn.
     """
@@ -63,6 +65,8 @@ def generate_answers(
             outputs = _greedy(model, [prompts[row] for row in rows], stops, [limits[row] for row in rows])
             for row, ids in zip(rows, outputs, strict=True):
                 answers[row] = tokenizer.decode(ids, skip_special_tokens=True)
+                if on_answer is not None:
+                    on_answer(row, answers[row])
             if on_progress is not None:
                 on_progress(min(start + batch_size, len(order)), len(order))
     return answers

@@ -17,29 +17,29 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from frontier_core.errors import FrontierError
 from frontier_core.events import EventSink, TelemetryLine
 from frontier_core.jsonl import dumps, loads
+from trainer.adapters import save_model
 from trainer.checkpoints import begin_checkpoint, commit_checkpoint, drop_old
 from trainer.config import TrainerConfig
+from trainer.control import Control
 from trainer.data import Unit
+from trainer.diagnosis import Diverged, Watch, broken_samples
 from trainer.draws import Draws, draws_for
 from trainer.flat_model import FlatModel
+from trainer.locks import write_locks
 from trainer.losses import LossOutput
 from trainer.packing import Pass, make_passes
 from trainer.recipes import Bench, Recipe, Rows, StepTotals
-from trainer.runtime import StopRequest
 from trainer.telemetry import LOSS, Strain, Window, count_samples, peak_memory_bytes
+
+__all__ = ["Diverged", "FrontierTrainer", "Monitor", "Schedule", "StatusWriter", "training_arguments"]
 
 StatusWriter = Callable[[int, int, float, float], None]
 """Called after every step with (step, total steps, loss of the step, supervised tokens per second)."""
 
 Monitor = Callable[[Sequence[TelemetryLine]], None]
 """Called with the telemetry lines of every logging window, after they are on disk."""
-
-
-class Diverged(FrontierError):
-    """The loss or its gradient is no longer a number; the weights of the last checkpoint are good."""
 
 
 class StepPlan(torch.utils.data.Sampler[list[int]]):  # type: ignore[misc]
@@ -116,6 +116,7 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
         self.is_between_steps = True
         self.window: Window | None = None
         self.strain = Strain()
+        self.watch = Watch(config.max_loss_rise)
         self.flat = FlatModel(model, config.layout)
         self._is_settled = False
         self._step_began = 0.0
@@ -175,7 +176,8 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
                 output = self.flat.run(one, self.recipe.loss, step, call=model, number=number, settled=settled)
                 value = output.loss.item()
                 if not isfinite(value):
-                    raise Diverged(f"the loss is {value} at step {self.state.global_step + 1}", hint=_CALM)
+                    bad = broken_samples(output.row_loss_N, one.sample_N, one.examples)
+                    self.watch.check_loss(value, self.state.global_step + 1, learning_rate=self.rate, bad=bad)
                 self.accelerator.backward(output.loss)
             step_loss += value
             self._count(one, output)
@@ -265,10 +267,13 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
         """Clips, keeps the norm for telemetry, and stops before a gradient that is no number reaches the weights."""
         norm = super()._clip_grad_norm(model)
         self.step_norm = float(norm)
-        if not isfinite(self.step_norm):
-            message = f"the gradient's norm is {self.step_norm} at step {self.state.global_step + 1}"
-            raise Diverged(message, hint=_CALM)
+        self.watch.check_norm(self.step_norm, self.state.global_step + 1, learning_rate=self.rate)
         return norm
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the step under way."""
+        return float(self.lr_scheduler.get_last_lr()[0]) if self.lr_scheduler is not None else self.config.learning_rate
 
     def count_step(self) -> None:
         """Puts what the step as a whole cost into the window; call it when the optimizer has stepped."""
@@ -276,6 +281,7 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
         self.window.add_run("grad_norm", self.step_norm)
         self.window.add_run("step_s", time.perf_counter() - self._step_began, self.step_tokens)
         self.window.add_run("strain", self.strain.add(self.step_loss))
+        self.watch.check_rise(self.step_loss, self.state.global_step, learning_rate=self.rate)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Writes the window's telemetry lines, then keeps the Trainer's own log history."""
@@ -294,7 +300,8 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
         """Writes everything a resumption needs; the folder appears whole or not at all, old ones go after it."""
         run_dir, step = Path(self.args.output_dir), self.state.global_step
         temp = begin_checkpoint(run_dir, step)
-        self.accelerator.unwrap_model(model).save_pretrained(temp)
+        save_model(self.accelerator.unwrap_model(model), temp)
+        write_locks(temp, self.config.locked)
         self.tokenizer.save_pretrained(temp)
         self._save_optimizer_and_scheduler(str(temp))
         self._save_rng_state(str(temp))
@@ -302,6 +309,10 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
         (temp / ENGINE_STATE).write_bytes(dumps({"tokens_done": self.tokens_done, "strain": self.strain.state()}))
         commit_checkpoint(temp, run_dir, step, run_id=self.config.run_id)
         drop_old(run_dir, self.config.keep_last)
+
+    def about(self) -> dict[str, Any]:
+        """Gives what the result says of the loop: the layout taken, and the effort spent."""
+        return {"layout": self.flat.way, "effort": round(self.strain.effort, 6)}
 
     def save_now(self) -> None:
         """Leaves telemetry and a checkpoint of the last whole step, outside the loop's own schedule."""
@@ -317,17 +328,16 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
 ENGINE_STATE = "engine_state.json"
 """In a checkpoint: what the engine itself counts over the run."""
 
-_CALM = "lower learning_rate or max_grad_norm; the last checkpoint is good"
-
 
 class Schedule(TrainerCallback):  # type: ignore[misc]
-    """Decides after each step what is due: telemetry, a checkpoint, the end; and reports progress."""
+    """Decides after each step what is due: telemetry, a checkpoint, a pause, the end; and reports progress."""
 
-    def __init__(self, config: TrainerConfig, stop: StopRequest, status_writer: StatusWriter | None) -> None:
+    def __init__(self, config: TrainerConfig, orders: Control, status_writer: StatusWriter | None) -> None:
         self.config = config
-        self.stop = stop
+        self.orders = orders
         self.status_writer = status_writer
-        self.trainer: FrontierTrainer | None = None
+        self.trainer: Any = None
+        self._is_pausing = False
         self._started = 0.0
         self._tokens_before = 0
 
@@ -335,26 +345,37 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
         """Starts the clock of the speed shown."""
         assert self.trainer is not None
         self._started = time.monotonic()
+        self.orders.report("processing", state.global_step, state.max_steps)
         self._tokens_before = self.trainer.tokens_done
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-        """Sets what is due."""
+        """Sets what is due, and obeys what the run was told."""
         assert self.trainer is not None
         self.trainer.is_between_steps = True
         self.trainer.count_step()
         state.epoch = state.global_step / state.max_steps
         step, config = state.global_step, self.config
         if self.status_writer is not None:
-            elapsed = max(time.monotonic() - self._started, 1e-9)
+            elapsed = max(time.monotonic() - self._started - self.orders.paused_s, 1e-9)
             tokens = self.trainer.tokens_done - self._tokens_before
             self.status_writer(step, state.max_steps, self.trainer.step_loss, tokens / elapsed)
         is_last = step >= state.max_steps
-        is_stop = self.stop.signal is not None
+        order = self.orders.next_order()
+        is_end = is_last or order in ("stop", "skip")
+        self._is_pausing = order == "pause" and not is_end
         control.should_save = (
-            is_last or is_stop or bool(config.save_every_steps and step % config.save_every_steps == 0)
+            is_end or self._is_pausing or bool(config.save_every_steps and step % config.save_every_steps == 0)
         )
         control.should_log = control.should_save or step % config.logging_every_steps == 0
-        control.should_training_stop = is_last or is_stop
+        control.should_training_stop = is_end
+        return control
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        """Holds a paused run, whose checkpoint is written by now, until it is told to go on."""
+        if self._is_pausing:
+            self._is_pausing = False
+            if self.orders.wait(state.global_step, state.max_steps) != "resume":
+                control.should_training_stop = True
         return control
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:

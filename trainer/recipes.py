@@ -2,7 +2,7 @@
 
 The engine draws units, lays them out, runs the model, goes back through the loss, steps, saves, resumes and reports;
 it knows no method by name. A recipe never sees a layout: only rows that predict. New method: a class with this shape
-and one line in `RECIPES`. Generation during training (rollouts) is not covered by this seam.
+and one line in `RECIPES`. A method that writes its own answers as it trains brings its own loop (`BringsTrainer`).
 """
 
 # N predictions, H hidden, S samples, U units
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from frontier_core.errors import ConfigError
 from frontier_core.nearest import did_you_mean
@@ -22,7 +22,13 @@ from trainer.data import Example, TrainingData, Unit
 if TYPE_CHECKING:
     from trainer.losses import Head, LossOutput
 
-RECIPES: dict[str, str] = {"sft": "trainer.sft:SupervisedRecipe"}
+RECIPES: dict[str, str] = {
+    "sft": "trainer.sft:SupervisedRecipe",
+    "sparring": "trainer.methods.sparring:SparringRecipe",
+    "dpo": "trainer.methods.dpo:PreferenceRecipe",
+    "distill": "trainer.methods.distill:DistillRecipe",
+    "grpo": "trainer.methods.rollouts:RolloutRecipe",
+}
 """Method -> module:class, imported when it is asked for."""
 
 
@@ -109,6 +115,23 @@ class Recipe(Protocol):
 
     def loss(self, rows: Rows) -> LossOutput:
         """Gives the pass's share of the step's loss."""
+
+
+@runtime_checkable
+class BringsTrainer(Protocol):
+    """A recipe whose loop is its own: it answers, is judged and learns, as GRPO does.
+
+    What `make_trainer` gives has what the engine asks of FrontierTrainer: state, model, step_loss, tokens_done,
+    is_between_steps, train, count_step, save_now and close.
+    """
+
+    def make_trainer(self, model: Any, tokenizer: Any, **parts: Any) -> Any:
+        """Gives the trainer; `parts` are config, num_steps, sink, monitors and notes."""
+
+
+def units_per_step(config: TrainerConfig) -> int:
+    """Gives how many units one optimizer step draws; of GRPO's `batch_size` answers several share a problem."""
+    return config.batch_size // config.num_generations if config.method == "grpo" else config.batch_size
 
 
 def recipe_for(config: TrainerConfig) -> Recipe:

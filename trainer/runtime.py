@@ -1,6 +1,6 @@
-"""One run's hold on the process: seeded generators, silent libraries, signals that wait for a step; all put back after.
+"""One run's hold on the process: seeded generators, silent libraries; all put back after.
 
-Libraries underneath keep global state (random generators, threads, log levels, signal handlers). It is set for the
+Libraries underneath keep global state (random generators, threads, log levels). It is set for the
 length of a `with` block and restored, so that two runs in one process know nothing of each other.
 """
 
@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import os
 import random
-import signal
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 
@@ -58,37 +55,3 @@ def seeded(seed: int, num_threads: int = 0) -> Iterator[None]:
             random.setstate(states[0])
             numpy.random.set_state(states[1])
             torch.set_num_threads(states[2])
-
-
-class StopRequest:
-    """SIGINT and SIGTERM held back until a step is whole; a second one stops at once.
-
-    Use as a context manager around training. Outside the main thread no handler can be set and none is.
-    """
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self.is_hasty = False
-        self._old: dict[int, Any] = {}
-
-    def __enter__(self) -> StopRequest:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._old[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-        self._old.clear()
-
-    def raise_again(self) -> None:
-        """Delivers the held-back signal to whoever handled it before; call it after the block."""
-        if self.signal is not None:
-            signal.raise_signal(self.signal)
-
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        if self.signal is not None:
-            self.is_hasty = True
-            raise KeyboardInterrupt
-        self.signal = number

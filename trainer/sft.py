@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from frontier_core.profiles import profile_named
+from frontier_core.records import Record
 from trainer.config import TrainerConfig
 from trainer.data import Dressing, TrainingData, Unit, read_training_data, tokenize
 from trainer.recipes import Bench, Rows
@@ -26,8 +27,12 @@ class SupervisedRecipe:
 
     def read(self, config: TrainerConfig) -> TrainingData:
         """Reads chats and texts; see `read_training_data`."""
+        return self.read_seen(config, lambda _: None)
+
+    def read_seen(self, config: TrainerConfig, see: Callable[[Record], None]) -> TrainingData:
+        """Reads chats and texts and shows each fit record to `see`."""
         dressing = Dressing(mode=config.profile_mode, system_prompt=config.system_prompt, seed=config.seed)
-        return read_training_data(config.train_files, profile_named(config.profile), dressing)
+        return read_training_data(config.train_files, profile_named(config.profile), dressing, see=see)
 
     def units(self, tokenizer: Any, data: TrainingData, config: TrainerConfig) -> tuple[list[Unit], int]:
         """Gives one example a unit."""

@@ -11,12 +11,15 @@ import re
 from typing import Any
 
 from frontier_core.errors import FrontierError
+from frontier_core.jsonl import loads
 from frontier_core.records import Record, metadata_of
 from validators.base import Finding
 
 Json = dict[str, Any]
 
 DEFAULT_SKILL = "shell"
+PLAN_MARKER = "EXECUTING_PLAN: "
+"""What stands before a plan in an assistant's text."""
 _INTENTS = ("instruction", "intent")
 _PLANS = ("output", "plan")
 _STEP_KEYS = ("command", "id", "needs")
@@ -196,6 +199,21 @@ def plan_steps(record: Record) -> list[tuple[int, str]]:
 def plan_commands(record: Record) -> list[str]:
     """Gives the commands of a plan in the order they run; raises BadPlan as `plan_steps` does."""
     return [command for _, command in plan_steps(record)]
+
+
+def plan_in(answer: str) -> list[str] | None:
+    """Gives the commands of the plan in an assistant's bare text, None when it holds no well-formed plan."""
+    _, found, rest = answer.partition(PLAN_MARKER.strip())
+    if not found:
+        return None
+    try:
+        steps = loads(rest.strip())
+    except ValueError:
+        return None
+    if not isinstance(steps, list) or not steps:
+        return None
+    commands = [step.get("command") if isinstance(step, dict) else None for step in steps]
+    return [str(command) for command in commands] if all(isinstance(c, str) and c for c in commands) else None
 
 
 def tool_set(record: Record) -> list[str]:

@@ -10,15 +10,27 @@ from frontier_cli import console, options
 
 EXAMPLES = """\
 frontier train train.jsonl --model model -o run
-frontier train train.jsonl --model run0 --config config/train.json --set learning_rate=1e-3 -o run1"""
+frontier train train.jsonl --model run0 --config config/train.json --set learning_rate=1e-3 -o run1
+frontier train pairs.jsonl --model run1 --method dpo --set learning_rate=1e-4 -o run2"""
 
 
 def command(
-    model: Annotated[str, typer.Option("--model", metavar="DIR", help="model, checkpoint or run to start from")],
     output: Annotated[str, typer.Option("-o", "--output", metavar="RUN_DIR", help="the run folder")],
     sources: Annotated[
         list[str], typer.Argument(metavar="[IN...]", help="records to train on; - is standard input")
     ] = ["-"],  # noqa: B006
+    model: Annotated[
+        str, typer.Option("--model", metavar="DIR", help="model, checkpoint or run to start from [config: model_path]")
+    ] = "",
+    method: Annotated[
+        str | None, typer.Option("--method", metavar="NAME", help="sft, sparring, dpo, grpo or distill [sft]")
+    ] = None,
+    adapter: Annotated[
+        str | None, typer.Option("--adapter", metavar="NAME", help="lora, dora or qlora instead of all weights [none]")
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option("--teacher", metavar="DIR", help="method distill: the teacher's model folder or run")
+    ] = None,
     config: Annotated[str, typer.Option("--config", metavar="FILE", help="run settings (JSON, TOML or YAML)")] = "",
     setting: Annotated[
         list[str], typer.Option("--set", metavar="KEY=VALUE", help="one setting, over the file (repeat)")
@@ -27,18 +39,36 @@ def command(
     round: Annotated[int | None, typer.Option("--round", min=0, metavar="R", help="round of the loop")] = None,  # noqa: A002
     profile: Annotated[str | None, typer.Option("--profile", metavar="NAME", help="answer profile")] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="S", help="seed of order and initialisation")] = None,
+    control_dir: Annotated[
+        str | None,
+        typer.Option(
+            "--control-dir", metavar="DIR", help="where .pause .resume .stop .skip are obeyed [RUN_DIR/control]"
+        ),
+    ] = None,
     json: options.Json = False,
     dry_run: options.DryRun = False,
 ) -> int:
     """Train a model on records: only answers are supervised, loss is reported per skill and level.
 
-    Run again with the same settings it goes on from the last whole checkpoint; a finished run does nothing.
+    Run again with the same settings it goes on from the last whole checkpoint; a finished run does nothing. SIGUSR1
+    pauses and resumes, SIGUSR2 skips the rest, SIGINT and SIGTERM stop; each leaves a checkpoint. --dry-run tells
+    tokens, steps, memory, and every setting with where its value came from, and does nothing.
     """
     from frontier_core.jsonl import dumps
     from frontier_ops import training
 
+    flags = {
+        "run_id": run_id,
+        "round": round,
+        "profile": profile,
+        "seed": seed,
+        "method": method,
+        "adapter": adapter,
+        "teacher_dir": teacher,
+        "control_dir": control_dir,
+    }
     overrides: dict[str, Any] = dict(_setting(text) for text in setting)
-    overrides |= {"run_id": run_id, "round": round, "profile": profile, "seed": seed}
+    overrides |= {key: value for key, value in flags.items() if value is not None}
     resolved, origins = training.resolve_config(
         files=[console.input_source(source) for source in sources],
         model=model,

@@ -64,6 +64,7 @@ def test_a_group_lists_its_commands(run):
         "dedup",
         "coverage",
         "review",
+        "spar",
     ]
 
 

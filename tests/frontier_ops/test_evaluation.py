@@ -6,9 +6,12 @@ from frontier_core.jsonl import dumps
 from frontier_core.profiles import dress
 from frontier_core.records import last_assistant
 from frontier_ops import evaluation
-from frontier_ops.evaluation import conversation, eval_requests, identify, judge_answer, mean_accuracy, tally_items
+from frontier_ops.answering import identify
+from frontier_ops.evaluation import conversation, eval_requests, mean_accuracy, tally_items
 from generators import synth
 from generators.formats import convert
+from validators import answers
+from validators.answers import judge_answer
 from validators.base import reject
 
 BINARY = Domain(name="a", skill="binary", levels=(1, 2))
@@ -43,7 +46,7 @@ def test_an_answer_without_a_plan_needs_no_sandbox():
 
 
 def test_a_failing_sandbox_is_no_wrong_answer(monkeypatch):
-    monkeypatch.setattr(evaluation, "judge_plan", lambda *_, **__: reject("sandbox_error", "git is missing"))
+    monkeypatch.setattr(answers, "judge_plan", lambda *_, **__: reject("sandbox_error", "git is missing"))
     (plan, *_) = held_out(GIT)
     answer = last_assistant(convert(plan, "chat"))
     with pytest.raises(SandboxError, match="git is missing"):

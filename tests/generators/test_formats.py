@@ -4,8 +4,9 @@ from hypothesis import strategies as st
 
 from frontier_core.errors import ConfigError, DataError
 from frontier_core.jsonl import dumps
-from generators.formats import convert, form_named, plan_in
+from generators.formats import convert, form_named
 from validators.content_gate import ContentGate
+from validators.plans import plan_in
 from validators.schema_gate import SchemaGate
 
 PLAN = {

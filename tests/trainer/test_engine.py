@@ -250,7 +250,9 @@ def test_loss_that_is_no_number_stops_the_run_and_keeps_good_weights(config: Any
     assert not result.success
     assert result.summary["status"] == "diverged"
     assert result.error_message is not None
-    assert "at step 2; lower learning_rate" in result.error_message
+    assert "is nan at step 2, learning rate 1e+30, gradient norms before " in result.error_message
+    assert result.error_message.endswith("; lower learning_rate or max_grad_norm; the last checkpoint is good")
+    assert (result.summary["diagnosis"]["what"], result.summary["diagnosis"]["step"]) == ("grad_norm", 2)
     stored = orjson.loads((Path(made.output_dir) / "result.json").read_bytes())
     assert stored["success"] is False
 
@@ -304,6 +306,7 @@ def test_resolved_config_and_result_stand_beside_the_checkpoints(config: Any) ->
     assert sorted(path.name for path in run_dir.iterdir()) == [
         "checkpoint-9",
         "config.resolved.json",
+        "control",
         "events.jsonl",
         "result.json",
     ]
@@ -311,3 +314,55 @@ def test_resolved_config_and_result_stand_beside_the_checkpoints(config: Any) ->
     assert TrainerConfig.from_mapping(resolved["config"]) == made
     assert resolved["origins"] == {"learning_rate": "--learning-rate"}
     assert TrainingResult.from_mapping(orjson.loads((run_dir / "result.json").read_bytes())) == result
+
+
+@pytest.mark.parametrize(("order", "status", "success"), [("stop", "stopped", False), ("skip", "skipped", True)])
+def test_an_order_file_ends_the_run_after_its_step(
+    config: Any, tmp_path: Path, order: str, status: str, success: bool
+) -> None:
+    made = config(control_dir=str(tmp_path / "control"))
+    file = tmp_path / "control" / f".{order}"
+    result = TrainerEngine(stop_at(3, file.touch)).run_job(made)
+    assert (result.success, result.global_step, result.summary["status"]) == (success, 3, status)
+    assert (Path(made.output_dir) / "checkpoint-3").is_dir()
+    assert orjson.loads((tmp_path / "control" / "state.json").read_bytes())["status"] == status
+    again = TrainerEngine().run_job(made)
+    assert again.summary["status"] == ("already finished" if order == "skip" else "finished")
+
+
+def test_a_paused_run_goes_on_to_the_very_same_weights(
+    config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainer import control
+
+    expected = TrainerEngine().run_job(config(output_dir=str(tmp_path / "whole")))
+    made = config(output_dir=str(tmp_path / "paused"))
+    folder = tmp_path / "paused" / "control"
+    states = []
+
+    def pass_time(_: float) -> None:
+        states.append(orjson.loads((folder / "state.json").read_bytes())["status"])
+        assert (tmp_path / "paused" / "checkpoint-3").is_dir()
+        signal.raise_signal(signal.SIGUSR1)
+
+    monkeypatch.setattr(control.time, "sleep", pass_time)
+    result = TrainerEngine(stop_at(3, lambda: signal.raise_signal(signal.SIGUSR1))).run_job(made)
+    assert states == ["paused"]
+    assert weights(result) == weights(expected)
+
+
+def test_a_loss_that_runs_away_is_stopped_with_its_numbers(config: Any) -> None:
+    made = config(max_loss_rise=1e-6, learning_rate=0.5, lr_schedule="constant", warmup_share=0.0, max_steps=40)
+    result = TrainerEngine().run_job(made)
+    diagnosis = result.summary["diagnosis"]
+    assert (result.success, diagnosis["what"], diagnosis["learning_rate"]) == (False, "loss_rise", 0.5)
+    assert len(diagnosis["losses"]) == len(diagnosis["grad_norms"]) == 5
+
+
+def test_locks_go_with_the_checkpoint_and_bind_the_next_run(config: Any, tmp_path: Path) -> None:
+    first = config(locked={"profile": "emoji_think", "model_architecture": "Qwen3ForCausalLM"}, max_steps=1)
+    assert TrainerEngine().run_job(first).success
+    after = config(model_dir=first.output_dir, output_dir=str(tmp_path / "next"), profile="plain", max_steps=1)
+    with pytest.raises(ConfigError, match="profile: is locked to 'emoji_think' by "):
+        TrainerEngine().run_job(after)
+    assert not (tmp_path / "next").exists()
