@@ -10,6 +10,7 @@ import orjson
 
 from frontier_core.errors import ConfigError, FrontierError, UsageError
 from frontier_core.lineage import write_sidecar
+from trainer import ranks
 from trainer.config import TrainerConfig, TrainingResult
 from trainer.run_file import RunFile, read_run_settings
 
@@ -73,6 +74,11 @@ def resolve_config(
     return resolved, found.origins | dict.fromkeys(given, "command line")
 
 
+def is_first() -> bool:
+    """Says whether this process is the one that speaks for its run: the first of several, or the only one."""
+    return ranks.world()[0] == 0
+
+
 def plan(config: TrainerConfig, origins: dict[str, str]) -> dict[str, Any]:
     """Gives what the run would do, without loading a training library: see `trainer.dry_run.plan_run`."""
     from trainer.dry_run import plan_run
@@ -90,6 +96,8 @@ def train(
     if not result.success:
         why = result.error_message or f"stopped at step {result.global_step}"
         raise FrontierError(f"training did not finish: {why}", hint="run it again to resume")
+    if not is_first():
+        return result  # the first process of several writes for all
     params = {"config": config.to_mapping(), "global_step": result.global_step, "final_loss": result.final_loss}
     inputs = [*config.train_files, config.model_dir]
     write_sidecar(

@@ -99,10 +99,13 @@ def has_adapter(model: Any) -> bool:
     return bool(getattr(model, "_hf_peft_config_loaded", False))
 
 
-def save_model(model: Any, folder: Path) -> None:
-    """Writes a model as an ordinary folder; one with an adapter merged, and its adapter in `adapter/` beside."""
+def save_model(model: Any, folder: Path, state_dict: Any = None) -> None:
+    """Writes a model as an ordinary folder; one with an adapter merged, and its adapter in `adapter/` beside.
+
+    `state_dict` are the weights where the model's own are in pieces (FSDP); None takes them from the model.
+    """
     if not has_adapter(model):
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=state_dict)
         return
     model.save_pretrained(folder / ADAPTER_DIR)
     _merged(model).save_pretrained(folder)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -23,6 +24,7 @@ from frontier_core.jsonl import read_rows
 from frontier_core.lineage import digest_of
 from frontier_core.profiles import profile_named
 from frontier_core.version import __version__
+from trainer import ranks
 from trainer.chat_template import apply_profile
 from trainer.checkpoints import drop_run, drop_temp, newest_committed, resolve_model, run_lock, step_of
 from trainer.config import TrainerConfig, TrainingResult
@@ -100,6 +102,11 @@ class TrainerEngine:
         recipe = recipe_for(config)
         data = recipe.read(config)
         preflight(config, model_dir, run_dir)
+        rank, size = ranks.world()
+        if size > config.batch_size or (size > 1 and isinstance(recipe, BringsTrainer)):
+            what = "method grpo" if isinstance(recipe, BringsTrainer) else f"batch_size {config.batch_size}"
+            raise ConfigError(f"{what} does not divide among {size} processes", hint="start fewer of them")
+        ranks.join(on_cpu=config.device == "cpu")
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -108,15 +115,18 @@ class TrainerEngine:
             config=config, recipe=recipe, run_dir=run_dir, data=data, model_dir=model_dir, notes=notes + data.notes
         )
         orders = Path(config.control_dir) if config.control_dir else run_dir / CONTROL
-        stop = Control(orders, run_id=config.run_id)
-        with run_lock(run_dir):
-            drop_temp(run_dir)
-            finished = _begin(run, config_dict or {})
+        stop = Control(orders, run_id=config.run_id, is_writer=rank == 0)
+        with run_lock(run_dir) if rank == 0 else nullcontext():
+            finished: TrainingResult | None = None
+            if rank == 0:
+                drop_temp(run_dir)
+                finished = _begin(run, config_dict or {})
+            finished, run.checkpoint = ranks.from_first((finished, run.checkpoint))
             if finished is not None:
                 return finished
             with stop, quiet(), seeded(config.seed, config.num_threads):
                 result = self._train(run, stop, monitors or (), callbacks or ())
-            if result.summary["status"] != "stopped":
+            if result.summary["status"] != "stopped" and rank == 0:
                 write_bytes(run_dir / RESULT, _pretty(result.to_mapping()))
             stop.report(STATUS_OF[result.summary["status"]], result.global_step, run.num_steps)
         stop.raise_again()
@@ -128,8 +138,9 @@ class TrainerEngine:
         started = time.monotonic()
         tokenizer, units = _prepare(run)
         resumed_from = step_of(run.checkpoint) if run.checkpoint else 0
-        sink = EventSink(run.run_dir / EVENTS)
-        schedule = Schedule(run.config, stop, self._status_writer)
+        is_first = ranks.world()[0] == 0
+        sink: Any = EventSink(run.run_dir / EVENTS) if is_first else ranks.NoSink()
+        schedule = Schedule(run.config, stop, self._status_writer if is_first else None)
         trainer = _trainer(run, tokenizer, units, sink=sink, monitors=monitors, first_step=resumed_from)
         schedule.trainer = trainer
         for callback in (*callbacks, schedule):
@@ -220,7 +231,7 @@ def _trainer(
     tokenizer: Any,
     units: list[Unit],
     *,
-    sink: EventSink,
+    sink: Any,
     monitors: Sequence[Monitor],
     first_step: int,
 ) -> Any:

@@ -1,14 +1,15 @@
 """The training loop: Hugging Face's Trainer with our loss, our batches, our telemetry and whole-or-nothing checkpoints.
 
 What a step's loss is comes from a recipe, how its examples lie in memory from trainer/packing.py and flat_model.py. One
-optimizer step is a list of forward passes, so the Trainer's own accumulation is not used. One process on one device:
-several ranks are not covered.
+optimizer step is a list of forward passes, so the Trainer's own accumulation is not used. Several
+processes share a step's examples out (trainer/ranks.py).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from frontier_core.events import EventSink, TelemetryLine
 from frontier_core.jsonl import dumps, loads
+from trainer import ranks
 from trainer.adapters import save_model
 from trainer.checkpoints import begin_checkpoint, commit_checkpoint, drop_old
 from trainer.config import TrainerConfig
@@ -168,19 +170,29 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
         if self.window is None:
             self.window = Window(self.state.global_step)
         model.train()
-        passes = self._passes(inputs)
-        step = _totals(passes, len(inputs))
+        passes = self._passes(ranks.share(inputs))
+        step = totals_of([unit for _, unit in inputs])
+        size = ranks.world()[1]
         step_loss = 0.0
+        broken: list[Any] = []
         for number, (one, settled) in enumerate(zip(passes, self._settled(model, passes, step), strict=True)):
-            with self.flat.holding():
+            # Gradients meet once a step, with the last pass.
+            is_apart = size > 1 and number + 1 < len(passes)
+            with self.accelerator.no_sync(model) if is_apart else nullcontext(), self.flat.holding():
                 output = self.flat.run(one, self.recipe.loss, step, call=model, number=number, settled=settled)
                 value = output.loss.item()
                 if not isfinite(value):
-                    bad = broken_samples(output.row_loss_N, one.sample_N, one.examples)
-                    self.watch.check_loss(value, self.state.global_step + 1, learning_rate=self.rate, bad=bad)
-                self.accelerator.backward(output.loss)
+                    broken += broken_samples(output.row_loss_N, one.sample_N, one.examples)
+                    if size == 1:
+                        self.watch.check_loss(value, self.state.global_step + 1, learning_rate=self.rate, bad=broken)
+                # Among several, gradients are averaged; this loss is a share of a sum.
+                self.accelerator.backward(output.loss * size if size > 1 else output.loss)
             step_loss += value
             self._count(one, output)
+        if size > 1:
+            told = ranks.gathered((step_loss, broken))
+            step_loss, broken = sum(part[0] for part in told), [one for part in told for one in part[1]]
+            self.watch.check_loss(step_loss, self.state.global_step + 1, learning_rate=self.rate, bad=broken)
         self.step_loss = step_loss
         self.step_tokens = step.num_tokens
         self.tokens_done += step.num_tokens
@@ -198,7 +210,8 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
     def _settled(self, model: Any, passes: list[Pass], step: StepTotals) -> Sequence[Any]:
         """Gives what each pass's loss has to know of the other passes of the step, where the recipe asks for that."""
         nothing: list[Any] = [None] * len(passes)
-        if len(passes) == 1:
+        size = ranks.world()[1]
+        if len(passes) == 1 and size == 1:
             return nothing
         measured: list[Any] = []
 
@@ -212,7 +225,13 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
                     self.flat.run(one, measure, step, call=model)
                 if measured[-1] is None:
                     return nothing
-        return self.recipe.settle(measured)
+        if size == 1:
+            return self.recipe.settle(measured)
+        device = measured[0].device
+        told = ranks.gathered([part.cpu() for part in measured])
+        settled = self.recipe.settle([part for parts in told for part in parts])
+        before = sum(len(parts) for parts in told[: ranks.world()[0]])
+        return [part.to(device) for part in settled[before : before + len(measured)]]
 
     def _map_rows(self, model: Any, function: Callable[[Rows], Any]) -> list[tuple[tuple[int, ...], Any]]:
         """Runs all units through a model without gradient; see `trainer.recipes.MapRows`."""
@@ -230,7 +249,7 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
                 units = numbered[start : start + size]
                 limit = self.config.max_forward_tokens
                 passes = make_passes(units, layout=flat.layout, max_forward_tokens=limit, pad_id=self._pad_id)
-                step = _totals(passes, len(units))
+                step = totals_of([unit for _, unit in units])
                 for one in passes:
                     kept: list[Any] = []
 
@@ -278,15 +297,20 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
     def count_step(self) -> None:
         """Puts what the step as a whole cost into the window; call it when the optimizer has stepped."""
         assert self.window is not None
-        self.window.add_run("grad_norm", self.step_norm)
-        self.window.add_run("step_s", time.perf_counter() - self._step_began, self.step_tokens)
-        self.window.add_run("strain", self.strain.add(self.step_loss))
+        strain = self.strain.add(self.step_loss)
+        if ranks.world()[0] == 0:
+            self.window.add_run("grad_norm", self.step_norm)
+            self.window.add_run("step_s", time.perf_counter() - self._step_began, self.step_tokens)
+            self.window.add_run("strain", strain)
         self.watch.check_rise(self.step_loss, self.state.global_step, learning_rate=self.rate)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Writes the window's telemetry lines, then keeps the Trainer's own log history."""
         if self.window is not None:
-            self.window.add_run("memory_bytes", peak_memory_bytes())
+            if ranks.world()[0] == 0:
+                self.window.add_run("memory_bytes", peak_memory_bytes())
+            for other in ranks.gathered(self.window)[1:]:
+                self.window.merge(other)
             lines = self.window.lines(self.config.run_id, self.state.global_step, self.config.round)
             self.sink.write(lines)
             self.window = None
@@ -299,16 +323,22 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Writes everything a resumption needs; the folder appears whole or not at all, old ones go after it."""
         run_dir, step = Path(self.args.output_dir), self.state.global_step
-        temp = begin_checkpoint(run_dir, step)
-        save_model(self.accelerator.unwrap_model(model), temp)
-        write_locks(temp, self.config.locked)
-        self.tokenizer.save_pretrained(temp)
+        is_first = ranks.world()[0] == 0
+        temp = ranks.from_first(begin_checkpoint(run_dir, step) if is_first else None)
+        state = self.accelerator.get_state_dict(model) if self.is_fsdp_enabled else None
+        if is_first:
+            save_model(self.accelerator.unwrap_model(model), temp, state)
+            write_locks(temp, self.config.locked)
+            self.tokenizer.save_pretrained(temp)
+            self.state.save_to_json(str(temp / "trainer_state.json"))
+            (temp / ENGINE_STATE).write_bytes(dumps({"tokens_done": self.tokens_done, "strain": self.strain.state()}))
         self._save_optimizer_and_scheduler(str(temp))
         self._save_rng_state(str(temp))
-        self.state.save_to_json(str(temp / "trainer_state.json"))
-        (temp / ENGINE_STATE).write_bytes(dumps({"tokens_done": self.tokens_done, "strain": self.strain.state()}))
-        commit_checkpoint(temp, run_dir, step, run_id=self.config.run_id)
-        drop_old(run_dir, self.config.keep_last)
+        ranks.wait_for_all()
+        if is_first:
+            commit_checkpoint(temp, run_dir, step, run_id=self.config.run_id)
+            drop_old(run_dir, self.config.keep_last)
+        ranks.wait_for_all()
 
     def about(self) -> dict[str, Any]:
         """Gives what the result says of the loop: the layout taken, and the effort spent."""
@@ -360,7 +390,7 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
             tokens = self.trainer.tokens_done - self._tokens_before
             self.status_writer(step, state.max_steps, self.trainer.step_loss, tokens / elapsed)
         is_last = step >= state.max_steps
-        order = self.orders.next_order()
+        order = self.orders.next_order(ranks.strongest)
         is_end = is_last or order in ("stop", "skip")
         self._is_pausing = order == "pause" and not is_end
         control.should_save = (
@@ -374,7 +404,7 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
         """Holds a paused run, whose checkpoint is written by now, until it is told to go on."""
         if self._is_pausing:
             self._is_pausing = False
-            if self.orders.wait(state.global_step, state.max_steps) != "resume":
+            if self.orders.wait(state.global_step, state.max_steps, ranks.strongest) != "resume":
                 control.should_training_stop = True
         return control
 
@@ -384,9 +414,13 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
         return control
 
 
-def _totals(passes: Sequence[Pass], num_units: int) -> StepTotals:
-    num_tokens, num_samples = sum(one.num_supervised for one in passes), sum(len(one.examples) for one in passes)
-    return StepTotals(num_tokens=num_tokens, num_samples=num_samples, num_units=num_units)
+def totals_of(units: Sequence[Unit]) -> StepTotals:
+    """Gives what a step (or a part of a data set) holds in all, however it is shared out."""
+    return StepTotals(
+        num_tokens=sum(example.num_supervised for unit in units for example in unit),
+        num_samples=sum(map(len, units)),
+        num_units=len(units),
+    )
 
 
 def training_arguments(config: TrainerConfig, num_steps: int) -> Any:
@@ -416,6 +450,7 @@ def training_arguments(config: TrainerConfig, num_steps: int) -> Any:
         logging_nan_inf_filter=False,
         average_tokens_across_devices=False,
         remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
         # The step plan begins where the run goes on.
         ignore_data_skip=True,
     )

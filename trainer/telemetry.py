@@ -59,6 +59,12 @@ class Window:
             for tag, metric in order
         ]
 
+    def merge(self, other: Window) -> None:
+        """Adds what another process saw of the same steps."""
+        for mine, theirs in ((self._sums, other._sums), (self._rates, other._rates)):
+            for key, sums in theirs.items():
+                mine[key] = [a + b for a, b in zip(mine.get(key, [0] * len(sums)), sums, strict=True)]
+
     def _add(self, tag: str, metric: str, value: float, num_tokens: int) -> None:
         sums = self._sums.get((tag, metric))
         if sums is None:

@@ -86,6 +86,8 @@ def command(
             progress.update(step, f"loss {loss:.3f} {tokens_per_s:.0f} tok/s")
 
         result = training.train(resolved, origins=origins, on_status=show)
+    if not training.is_first():
+        return 0
     seconds = f"{result.runtime_sec:.0f} s"
     console.note(f"{output}: step {result.global_step}, loss {result.final_loss:.3f}, {seconds}")
     if json:
