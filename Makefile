@@ -141,6 +141,11 @@ bench: $(READY)
 	$(VENV)/bin/python benchmarks/telemetry.py --quick
 	$(VENV)/bin/python benchmarks/stream.py --quick
 	$(VENV)/bin/python benchmarks/lake.py --quick
+	$(VENV)/bin/python benchmarks/validate.py --quick
+	$(VENV)/bin/python benchmarks/train.py --quick
+	$(VENV)/bin/python benchmarks/checkpoints.py --quick
+	$(VENV)/bin/python benchmarks/jobs.py --quick
+	$(VENV)/bin/python benchmarks/job_kills.py --quick
 
 clean:
 	rm -rf $(OUT)
