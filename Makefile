@@ -113,8 +113,9 @@ $(ORPHANS): FORCE
 FORCE:
 
 # ---- the house ---------------------------------------------------------------------------------------------------------
+# A file's tests stay in one process: they share models, sandboxes and servers.
 test: $(READY)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
