@@ -81,10 +81,29 @@ def run_command(
 
 
 def run_elsewhere(spec: dict[str, Any], job_id: str, attempt: int, folder: str, logs: str) -> Ended:
-    """Runs a command on the machine an engine chose; what earlier attempts left running there is ended first."""
+    """Runs a command on the machine an engine chose; what earlier attempts left running there is ended first.
+
+    It is asked to stop by its stop file (`stop_file`): machines share that folder; an engine's own way to cancel may
+    come too late or not at all.
+    """
     for earlier in range(1, attempt):
         kill_processes(job_id, earlier)
-    return run_command(JobSpec.from_mapping(spec), (job_id, attempt), folder=Path(folder), logs=Path(logs))
+    asked = stop_file(Path(logs), job_id, attempt)
+
+    def look_after(process: subprocess.Popen[bytes]) -> bool:
+        if asked.exists():
+            ask_to_stop(process)
+            return True
+        return False
+
+    return run_command(
+        JobSpec.from_mapping(spec), (job_id, attempt), folder=Path(folder), logs=Path(logs), look_after=look_after
+    )
+
+
+def stop_file(logs: Path, job_id: str, attempt: int) -> Path:
+    """Gives the file whose existence asks a command on another machine to stop."""
+    return logs / f"{job_id}.{attempt}.stop"
 
 
 def signal_group(process: subprocess.Popen[bytes], number: int) -> None:

@@ -79,8 +79,8 @@ class RayBackend:
             raise Lost(str(error).splitlines()[0]) from error
 
     def stop(self, handle: Any) -> None:
-        """Ends a command: its task is cancelled and ends it."""
-        self._ray.cancel(handle, force=False)
+        """Cancels a command's task; the process of Ray's that runs it is killed."""
+        self._ray.cancel(handle, force=True)
 
     def close(self) -> None:
         """Leaves the cluster, and ends it where it was started here."""

@@ -11,10 +11,11 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from frontier_ops.jobs.attempt import Attempt
-from frontier_ops.jobs.command import Ended
+from frontier_ops.jobs.command import GRACE_S, Ended, stop_file
 from frontier_ops.jobs.job import Job
 from frontier_ops.jobs.store import JobStore
 
@@ -39,7 +40,7 @@ class Backend(Protocol):
         """Gives how a command ended, None while it has not; raises Lost when nobody will know."""
 
     def stop(self, handle: Any) -> None:
-        """Ends a command."""
+        """Cancels a command that did not stop when it was asked to."""
 
     def close(self) -> None:
         """Ends what still runs and lets go of the engine."""
@@ -81,9 +82,17 @@ class Driver:
         self.store.sync()
 
     def stop(self) -> None:
-        """Ends what runs and puts it back into the queue."""
+        """Ends what runs and puts it back into the queue; what has not ended in GRACE_S is cancelled."""
+        for attempt, _ in self._running:
+            _stop_file(attempt).touch()
+        deadline = time.monotonic() + GRACE_S
         for attempt, handle in self._running:
-            self.backend.stop(handle)
+            while not self._has_ended(handle):
+                if time.monotonic() > deadline:
+                    self.backend.stop(handle)
+                    break
+                time.sleep(POLL_S)
+            _stop_file(attempt).unlink(missing_ok=True)
             self._on_job(attempt.give_back("its driver was told to leave"))
         self._running = []
         self.store.sync()
@@ -118,7 +127,7 @@ class Driver:
                 attempt.claim.release()
                 continue
             if ended is None:
-                self._obey(attempt, handle)
+                self._obey(attempt)
                 still.append((attempt, handle))
                 continue
             self._conclude(attempt, ended)
@@ -127,11 +136,22 @@ class Driver:
     def _conclude(self, attempt: Attempt, ended: Ended) -> None:
         was_stopped = attempt.claim.job.id in self._asked
         self._asked.discard(attempt.claim.job.id)
+        _stop_file(attempt).unlink(missing_ok=True)
         self._on_job(attempt.conclude(ended._replace(was_stopped=was_stopped)))
 
-    def _obey(self, attempt: Attempt, handle: Any) -> None:
+    def _has_ended(self, handle: Any) -> bool:
+        try:
+            return self.backend.poll(handle) is not None
+        except Lost:
+            return True
+
+    def _obey(self, attempt: Attempt) -> None:
         """Stops a command when that is asked. LIMIT: a command on another machine can't be suspended."""
         job_id = attempt.claim.job.id
         if job_id not in self._asked and self.store.get(job_id).control == "stop":
             self._asked.add(job_id)
-            self.backend.stop(handle)
+            _stop_file(attempt).touch()
+
+
+def _stop_file(attempt: Attempt) -> Path:
+    return stop_file(attempt.logs, attempt.claim.job.id, attempt.claim.job.attempt)
