@@ -75,7 +75,7 @@ def test_a_bad_line_costs_only_itself(tmp_path):
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "lfs_pointer", "is a Git LFS pointer"),
         (b'[\n {"a": 1}\n]\n', "pretty_json", "x.jsonl: is an array printed over many lines"),
         (b'{\n "a": 1\n}\n', "pretty_json", "x.jsonl: is an object printed over many lines"),
-        (gzip.compress(b'{"a":1}\n'), "compressed", "x.jsonl: is compressed, but its name does not say so"),
+        (gzip.compress(b'{"a":1}\n', mtime=0), "compressed", "x.jsonl: is compressed, but its name does not say so"),
     ],
 )
 def test_what_can_not_be_read_says_what_and_where(tmp_path, monkeypatch, data, code, says):
