@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
 from analysis import against, compare  # noqa: E402
-from peers import register  # noqa: E402
+from peer_rules import register  # noqa: E402
 from suites import SUITES  # noqa: E402
 from training import Arm, Budget, Run, key_of  # noqa: E402
 

@@ -25,9 +25,18 @@ def kill_processes(job_id: str, attempt: int) -> int:
                 os.kill(int(name), signal.SIGKILL)
                 killed.append(name)
     deadline = time.monotonic() + WAIT_S
-    while any(wanted <= _environment(name) for name in killed) and time.monotonic() < deadline:
+    while not all(_is_gone(name) for name in killed) and time.monotonic() < deadline:
         time.sleep(0.002)
     return len(killed)
+
+
+def _is_gone(pid: str) -> bool:
+    """Says whether a process has ended, its files and their locks with it; a zombie has."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except OSError:
+        return True
 
 
 def _environment(pid: str) -> set[bytes]:
