@@ -246,7 +246,8 @@ def test_an_adapter_learns_a_fact_and_resumes_bit_for_bit(run: Run, adder: Path,
     assert whole.success
     losses = told(whole, "loss")
     assert losses[0] > 1.5
-    assert losses[-1] < 0.8  # a frozen output head as small as this one can't be surer: 0.739 is its floor
+    # It levels off at 0.739 whatever the rate and the layout; the frozen, tied head of this model may be the limit.
+    assert losses[-1] < 0.8
     (tmp_path / "fact" / "checkpoint-60" / "optimizer.pt").write_bytes(b"torn")
     resumed = run("fact", facts, **settings)
     assert resumed.summary["resumed_from_step"] == 30
