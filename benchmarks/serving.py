@@ -206,6 +206,15 @@ class Load:
     errors: list[str] = field(default_factory=list)
 
 
+def told(error: BaseException) -> str:
+    """Gives an error with what caused it: a client's own words tell only that something failed."""
+    words = []
+    while error is not None:
+        words.append(f"{type(error).__name__}: {error}")
+        error = error.__cause__ or error.__context__
+    return " <- ".join(words)
+
+
 @contextmanager
 def under_load(server: Server) -> Iterator[Load]:
     """Four clients that ask without pause, every second one streaming."""
@@ -221,7 +230,7 @@ def under_load(server: Server) -> Iterator[Load]:
                     release, text = ask(client, stream=streams)
                 except Exception as error:  # whatever it is, it is a failed request
                     load.counts["torn" if "torn" in str(error) else "failed"] += 1
-                    load.errors.append(f"{type(error).__name__}: {error}")
+                    load.errors.append(told(error))
                     continue
                 load.counts["wrong"] += text != server.texts.setdefault(release, text)
 
