@@ -231,6 +231,7 @@ def under_load(server: Server) -> Iterator[Load]:
                 except Exception as error:  # whatever it is, it is a failed request
                     load.counts["torn" if "torn" in str(error) else "failed"] += 1
                     load.errors.append(told(error))
+                    print(f"client {number}: {load.errors[-1]}", file=sys.stderr, flush=True)
                     continue
                 load.counts["wrong"] += text != server.texts.setdefault(release, text)
 
