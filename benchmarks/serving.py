@@ -96,6 +96,8 @@ def measure(home: Path, num_swaps: int, num_loads: int) -> dict[str, Any]:
                     print(words, file=sys.stderr, flush=True)
             bad = {name: reject(server, make, models, target, home) for name, make in BAD.items()}
             bad["crash in soak"] = crash(server, models, target)
+            # The one that crashed is gone; going back is timed between two that are loaded.
+            swap(server, next(model for model in models if put_id(model) not in _loaded(server)), target)
             back = [rollback_s(server, target) for _ in range(5)]
         counts = load.counts
     return {
@@ -304,6 +306,10 @@ def wrong_template(model: Path) -> None:
     for path in (model / "chat_template.jinja", model / "tokenizer_config.json"):
         if path.is_file():
             path.write_text(path.read_text().replace("<|im_start|>", "<|im_start|>the "))
+    # With the template's digest in the probe it would not even be shipped; the server must find it out by itself.
+    probe = json.loads((model / "probe.json").read_text())
+    del probe["template_sha256"]
+    (model / "probe.json").write_text(json.dumps(probe))
 
 
 def crash_after_load(model: Path) -> None:
@@ -404,6 +410,7 @@ def rollback_s(server: Server, target: Path) -> float:
     from frontier_ops.deploy import rollback
 
     wanted = server.state()["warm"]
+    assert wanted, "nothing is loaded to go back to"
     with server.client() as client:
         started = time.monotonic()
         rollback(target, wanted)
