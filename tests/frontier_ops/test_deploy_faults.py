@@ -82,7 +82,7 @@ def test_a_fault_at_any_system_call_of_a_deploy_leaves_the_old_release_or_the_ne
     if os.environ.get("FRONTIER_SWEEP"):
         for call in CALLS:
             num_hit += sum(1 for _ in takewhile(lambda number, call=call: ship(call, number), count(1)))
-        assert num_hit > 40
+        assert num_hit > 20
         assert seen == {old_id, new_id}
     else:
         assert all(ship(call, number) for call, number in SOME[fault])

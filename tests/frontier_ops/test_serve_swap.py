@@ -74,7 +74,9 @@ def load(server: Running) -> Iterator[set[str]]:
 
     def work(stream: bool) -> None:
         with server.client() as client:
-            while not stop.is_set():
+            is_over = False
+            while not is_over:
+                is_over = stop.is_set()  # so that at least one answer comes after all that happened
                 options = {"model": "model", "messages": USER, "temperature": 0, "max_tokens": 24}
                 answer = client.chat.completions.create(**options, stream=stream)
                 if stream:
@@ -169,7 +171,7 @@ def no_numbers(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (truncate, "model.safetensors: 21"),
+        (truncate, "model.safetensors: 37863 bytes, not 37864"),
         (flip, "model.safetensors: other content of the same size"),
         (take_away, "tokenizer.json: missing"),
     ],
@@ -224,6 +226,7 @@ def test_a_release_that_is_not_the_model_its_probe_was_made_of_is_rejected(
     wait_for_current(place, good)
 
 
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft's
 def test_an_adapter_is_a_release_and_when_it_dies_in_its_soak_the_one_before_answers(
     swapping: Running, model: Path, place: Path, tmp_path: Path
 ) -> None:
