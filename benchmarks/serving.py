@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def measure(home: Path, num_swaps: int, num_loads: int) -> dict[str, Any]:
             bad["crash in soak"] = crash(server, models, target)
             # The one that crashed is gone; going back is timed between two that are loaded.
             swap(server, next(model for model in models if put_id(model) not in _loaded(server)), target)
-            back = [rollback_s(server, target) for _ in range(5)]
+            back = [rollback_s(server, target) for _ in range(6)]
         counts = load.counts
     return {
         "num_swaps": num_swaps,
@@ -112,8 +113,9 @@ def measure(home: Path, num_swaps: int, num_loads: int) -> dict[str, Any]:
         "num_loads": len(loads),
         "swap_with_load_median_s": round(sorted(loads)[len(loads) // 2], 3),
         "swap_to_warm_median_s": round(sorted(flips)[len(flips) // 2], 3) if flips else None,
-        "rollback_max_s": round(max(back), 3),
-        "rollback_median_s": round(sorted(back)[2], 3),
+        "rollback_max_s": round(max(serves for serves, _ in back), 3),
+        "rollback_median_s": round(sorted(serves for serves, _ in back)[3], 3),
+        "rollback_answered_max_s": round(max(answered for _, answered in back), 3),
         "checkpoint_to_answer_s": round(first_s, 2),
         "errors": load.errors[:5],
     }
@@ -134,11 +136,11 @@ def make_models(home: Path) -> list[Path]:
     return models
 
 
-def put(model: Path, target: Path) -> str:
+def put(model: Path, target: Path, *, name: str = "model") -> str:
     """Deploys and gives the release's id."""
     from frontier_ops.deploy import deploy
 
-    return deploy(model, target).release
+    return deploy(model, target, name=name).release
 
 
 @dataclass
@@ -158,10 +160,15 @@ class Server:
 
     def state(self) -> dict[str, Any]:
         """Gives /readyz."""
+        answer: dict[str, Any] = self.http.get(f"{self.url}/readyz").json()
+        return answer
+
+    @cached_property
+    def http(self) -> Any:
+        """One client for all the looking: making one costs more than the answer."""
         import httpx
 
-        answer: dict[str, Any] = httpx.get(f"{self.url}/readyz", timeout=DEADLINE_S).json()
-        return answer
+        return httpx.Client(timeout=DEADLINE_S)
 
 
 @contextmanager
@@ -177,7 +184,9 @@ def running(target: Path, home: Path, *, soak_s: float) -> Iterator[Server]:
     try:
         words = process.stdout.readline().split()
         assert len(words) == 2, stderr.read_text()
-        yield Server(words[0], int(words[1]), stderr)
+        server = Server(words[0], int(words[1]), stderr)
+        with server.http:
+            yield server
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -211,9 +220,10 @@ class Load:
 def told(error: BaseException) -> str:
     """Gives an error with what caused it: a client's own words tell only that something failed."""
     words = []
-    while error is not None:
-        words.append(f"{type(error).__name__}: {error}")
-        error = error.__cause__ or error.__context__
+    cause: BaseException | None = error
+    while cause is not None:
+        words.append(f"{type(cause).__name__}: {cause}")
+        cause = cause.__cause__ or cause.__context__
     return " <- ".join(words)
 
 
@@ -350,8 +360,8 @@ def reject(
     if spoil in _ON_TARGET:
         elsewhere = home / "elsewhere"
         shutil.rmtree(elsewhere, ignore_errors=True)
-        # One that is loaded would serve from memory, whatever happened to its files since.
-        release = put(next(model for model in models if put_id(model) not in _loaded(server)), elsewhere)
+        # Under a name of its own it is another release than those that are loaded, which would serve from memory.
+        release = put(models[2], elsewhere, name=spoil.__name__)
         folder = target / "releases" / release
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(elsewhere / "releases" / release, folder)
@@ -405,8 +415,11 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def rollback_s(server: Server, target: Path) -> float:
-    """Goes back one release; gives the seconds until a client is answered by it."""
+def rollback_s(server: Server, target: Path) -> tuple[float, float]:
+    """Goes back one release under load; gives the seconds until new requests go to it, and until one was answered.
+
+    The second stands in the queue behind the other clients' requests.
+    """
     from frontier_ops.deploy import rollback
 
     wanted = server.state()["warm"]
@@ -414,9 +427,10 @@ def rollback_s(server: Server, target: Path) -> float:
     with server.client() as client:
         started = time.monotonic()
         rollback(target, wanted)
-        while ask(client)[0] != wanted:
-            pass
-        return time.monotonic() - started
+        until(server, lambda state: state["release"] == wanted)
+        serves_s = time.monotonic() - started
+        assert ask(client)[0] == wanted
+        return serves_s, time.monotonic() - started
 
 
 if __name__ == "__main__":
