@@ -33,12 +33,13 @@ import orjson
 QUESTION = [{"role": "user", "content": "What is 3 + 4?"}]
 MAX_TOKENS = 24
 DEADLINE_S = 180.0
+REQUEST_LOG = "requests.jsonl"
 SERVER = """
 import sys
 from pathlib import Path
 from frontier_ops.serve import ServeOptions, serve
 serve(Path(sys.argv[1]), options=ServeOptions(port=0, max_waiting=64, soak_s=float(sys.argv[2])),
-      on_ready=lambda info: print(info.url, info.front_pid, flush=True),
+      on_ready=lambda info: print(info.url, info.front_pid, flush=True), request_log=Path(sys.argv[3]),
       on_note=lambda text: print(text, file=sys.stderr, flush=True))
 """
 
@@ -101,12 +102,15 @@ def measure(home: Path, num_swaps: int, num_loads: int) -> dict[str, Any]:
             swap(server, next(model for model in models if put_id(model) not in _loaded(server)), target)
             back = [rollback_s(server, target) for _ in range(6)]
         counts = load.counts
+    lines = (home / REQUEST_LOG).read_text().splitlines()
+    statuses = dict(Counter(str(json.loads(line)["status"]) for line in lines))
     return {
         "num_swaps": num_swaps,
         "num_requests": counts["requests"],
         "num_failed": counts["failed"],
         "num_streams": counts["streams"],
         "num_torn": counts["torn"],
+        "server_statuses": statuses,
         "num_wrong": counts["wrong"],
         "bad_rejected": {name: reason for name, (_, reason) in bad.items()},
         "num_bad_let_through": sum(not ok for ok, _ in bad.values()),
@@ -177,7 +181,7 @@ def running(target: Path, home: Path, *, soak_s: float) -> Iterator[Server]:
     stderr = home / "server.stderr"
     with stderr.open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-c", SERVER, str(target), str(soak_s)],
+            [sys.executable, "-c", SERVER, str(target), str(soak_s), str(home / REQUEST_LOG)],
             stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
     assert process.stdout is not None

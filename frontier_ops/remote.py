@@ -23,7 +23,14 @@ from pathlib import Path, PurePosixPath
 
 import orjson
 
-from frontier_core.errors import ConfigError, DataError, EnvironmentMissing, ServiceUnavailable, UsageError
+from frontier_core.errors import (
+    ConfigError,
+    DataError,
+    EnvironmentMissing,
+    FrontierError,
+    ServiceUnavailable,
+    UsageError,
+)
 from frontier_core.jsonl import dumps
 from frontier_core.records import Record
 from frontier_core.version import __version__
@@ -319,8 +326,12 @@ class RemoteTarget:
             raise self._interrupted("tar", done)
         return sum(path.stat().st_size for path in sources.values())
 
-    def _interrupted(self, tool: str, done: subprocess.CompletedProcess[str]) -> ServiceUnavailable:
+    def _interrupted(self, tool: str, done: subprocess.CompletedProcess[str]) -> FrontierError:
         said = [line for line in done.stderr.splitlines() if line.strip()]
+        full = next((line for line in said if "No space left on device" in line or "quota exceeded" in line), "")
+        if full:
+            hint = f"frontier deploy prune {self.place} frees some; then deploy again: it goes on there"
+            return EnvironmentMissing(f"{self.place}: no space left over there", hint=hint)
         why = said[0] if said else f"status {done.returncode}"
         return ServiceUnavailable(f"{self.place}: {tool} did not finish: {why}", hint="deploy again: it goes on there")
 

@@ -245,6 +245,22 @@ def test_a_dry_run_sends_nothing_and_makes_nothing(far: Place, tmp_path: Path) -
     assert not Path(far.folder).exists()
 
 
+def test_a_full_disk_over_there_is_said_as_such_and_what_arrived_is_kept(
+    far: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = 'rsync: [receiver] write failed on "/x/.incoming/ab": No space left on device (28)\nrsync error: code 11\n'
+
+    def full(command: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, 11, "", said)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("frontier_ops.remote._run", full)
+        with pytest.raises(EnvironmentMissing, match="no space left over there") as caught:
+            ship(far, checkpoint(tmp_path / "a"))
+    assert "frontier deploy prune" in caught.value.hint
+    assert ship(far, tmp_path / "a").changed
+
+
 def test_no_connection_is_said_in_sshs_words(far: Place, tmp_path: Path) -> None:
     with pytest.raises(ServiceUnavailable, match=r"nowhere\.invalid: ssh: "):
         ship(Place(host="nowhere.invalid", folder="/x"), checkpoint(tmp_path / "a"))
