@@ -23,6 +23,7 @@ POLL_S = 0.1
 BODY_LIMIT_BYTES = 1 << 24
 KEY_ENV = "INFERENCE_API_KEY"
 """The variable that holds the key of the server, at both ends unless --key-env names another."""
+_NOBODY = "is it running? frontier serve"
 
 
 def ask(url: str, question: str, *, timeout_s: float = 60.0, max_tokens: int | None = None, api_key: str = "") -> str:
@@ -103,7 +104,9 @@ def _call(url: str, body: bytes | None, timeout_s: float, api_key: str = "") -> 
         raise ServiceHttpError(url, status=error.code, body=text, hint=_reason(text)) from error
     except (URLError, OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        raise ServiceUnavailable(f"{url}: {reason}", hint="is it running? frontier serve") from error
+        is_slow = isinstance(reason, TimeoutError)
+        hint = "it took longer than --timeout; frontier doctor --url looks at it" if is_slow else _NOBODY
+        raise ServiceUnavailable(f"{url}: {reason}", hint=hint) from error
     try:
         return loads(raw)
     except ValueError as error:

@@ -290,6 +290,13 @@ def test_ask_gives_the_greedy_answer_over_http(server: Running, client: Any, mon
     assert (caught.value.status, "context ends at" in caught.value.hint) == (400, True)
 
 
+def test_ask_tells_a_slow_server_from_none() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ServiceUnavailable) as caught:
+        ask(f"http://127.0.0.1:{silent.getsockname()[1]}", "hi", timeout_s=0.05)
+    assert "timed out" in caught.value.message
+    assert "--timeout" in caught.value.hint
+
+
 def test_ask_says_when_nobody_answers_and_what_is_no_address() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound but not listening: a connection is refused

@@ -379,3 +379,19 @@ def test_an_answer_is_held_against_the_probe_within_the_tolerance(answer: Answer
 def test_probe_prompts_are_unlike_each_other() -> None:
     assert len(PROMPTS) == 3
     assert {len(prompt) for prompt in PROMPTS} == {1, 2, 3}
+
+
+def test_with_a_key_only_health_and_metrics_answer_those_who_do_not_show_it(house: House) -> None:
+    pytest.importorskip("httpx")
+    testclient = pytest.importorskip("starlette.testclient")
+    from frontier_ops.serve_app import Front
+    from frontier_ops.serve_log import RequestLog
+
+    http = testclient.TestClient(Front(house.fleet, RequestLog(None, house.notes.append), api_key="secret").app())
+
+    for header in ({}, {"authorization": "Bearer no"}):
+        refused = http.get("/v1/models", headers=header)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
+    assert http.get("/v1/models", headers={"authorization": "Bearer secret"}).json() == {"object": "list", "data": []}
+    assert http.get("/healthz").status_code == 200
+    assert http.get("/readyz").json()["status"] == "loading"

@@ -20,6 +20,7 @@ from frontier_core.errors import (
     ServiceHttpError,
     ServiceUnavailable,
 )
+from frontier_ops.ask import ask
 from frontier_ops.hosts import Service, find_service, load_hosts
 from frontier_ops.service_clients import OracleClient, PredictionClient
 from frontier_ops.services import RetryBudget, ServiceClient, retry_after_s
@@ -213,6 +214,18 @@ def test_key_is_sent_and_never_shown(serve: Callable[..., FaultServer]) -> None:
         caller.get_json("/x")
     assert server.headers_seen[0]["Authorization"] == "Bearer secret123"
     assert "secret123" not in f"{caught.value.message} {caught.value.hint} {caller.service!r}"
+
+
+def test_a_question_shows_its_key_and_a_refusal_says_how_to_give_one(serve: Callable[..., FaultServer]) -> None:
+    answer = json.dumps({"choices": [{"message": {"content": "12"}}]}).encode()
+    server = serve((200, {}, b'{"data": [{"id": "m"}]}'), (200, {}, answer), (401, {}, b"{}"))
+
+    assert ask(server.url, "7 + 5?", api_key="secret123") == "12"
+    assert [seen["Authorization"] for seen in server.headers_seen] == ["Bearer secret123"] * 2
+    with pytest.raises(ServiceAuthError) as caught:
+        ask(server.url, "7 + 5?")
+    assert "Authorization" not in server.headers_seen[2]
+    assert caught.value.hint == "set INFERENCE_API_KEY, or name its variable with --key-env"
 
 
 def test_prediction_client_speaks_chat_completions(serve: Callable[..., FaultServer]) -> None:
