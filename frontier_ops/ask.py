@@ -97,9 +97,7 @@ def _call(url: str, body: bytes | None, timeout_s: float, api_key: str = "") -> 
         with error:
             text = error.read(4096).decode(errors="replace")
         if error.code in (401, 403):
-            hint = (
-                f"the key was not the right one; {KEY_ENV} or --key-env" if api_key else f"set {KEY_ENV}, or --key-env"
-            )
+            hint = "it is not that key" if api_key else f"set {KEY_ENV}, or name its variable with --key-env"
             raise ServiceAuthError(f"{url}: refused (HTTP {error.code})", hint=hint) from error
         raise ServiceHttpError(url, status=error.code, body=text, hint=_reason(text)) from error
     except (URLError, OSError, HTTPException) as error:
