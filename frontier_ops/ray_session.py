@@ -6,10 +6,12 @@ it ends by itself, but its folder of logs stays in the folder for temporary file
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
 import tempfile
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -83,12 +85,20 @@ class RaySession:
                     log_to_driver=False,
                 )  # fmt: skip
             except Exception as error:  # Ray has no class for a start that took too long
-                with suppress(Exception):
-                    self.ray.shutdown()
+                _clean_up(self.ray)
                 if number == MAX_STARTS or "timed out" not in str(error):
                     raise ServiceUnavailable(f"ray on this machine: {_first_line(error)}") from error
             else:
                 return
+
+
+def _clean_up(ray: Any) -> None:
+    """Ends what a failed start left; Ray forgets to wait for it, which is nothing our callers can mend."""
+    with suppress(Exception):
+        ray.shutdown()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def _first_line(error: Exception) -> str:

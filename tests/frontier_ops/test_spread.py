@@ -96,7 +96,9 @@ def _run(stage: str, records: str, folder: Path, spread, complain):
         return gen(plan, target, spread=spread)
     if stage == "validate":
         settings = GateSettings(level="quick")
-        return validate(records, target, settings=settings, spread=spread, on_reject=complain)
+        return validate(
+            records, target, settings=settings, spread=spread, on_reject=lambda line: complain(line.complaint())
+        )
     if stage == "import":
         return import_files([records], target, spread=spread, on_reject=complain)
     return dedup(records, target, threshold=0.8, by="record", spread=spread)
