@@ -75,6 +75,7 @@ Engine = Annotated[str, typer.Option("--engine", metavar="NAME", help="where pla
 RayAddress = Annotated[
     str, typer.Option("--ray-address", metavar="ADDR", help="a Ray cluster [RAY_ADDRESS, else one made here]")
 ]
+DataEngine = Annotated[str, typer.Option("--engine", metavar="NAME", help="where it is done: local, or ray")]
 Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="address to listen on")]
 Token = Annotated[str, typer.Option("--token", metavar="TEXT", help="what clients must show; needed off loopback")]
 ReadyFile = Annotated[str, typer.Option("--ready-file", metavar="FILE", help="gets the URL once connections are taken")]

@@ -11,12 +11,15 @@ import os
 import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from frontier_core.errors import EnvironmentMissing, FrontierError
 from frontier_core.jsonl import Part
+from frontier_ops.spread import Spread
+from validators.base import GateSettings
 from validators.bulk import Batch
 from validators.judged import Judged
 from validators.validation import Validation
@@ -27,10 +30,16 @@ MIN_PART_BYTES = 4 << 20
 Write = Callable[[Batch], bytes]
 
 
+def can_split(source: str) -> bool:
+    """Says whether ranges of a source can be read: not of pipes and compressed files."""
+    path = Path(source)
+    return source != "-" and path.is_file() and path.suffix not in (".gz", ".zst")
+
+
 def num_parts(source: str, workers: int) -> int:
     """Gives into how many ranges a source is worth being split; 1 for pipes, compressed and small files."""
     path = Path(source)
-    if source == "-" or not path.is_file() or path.suffix in (".gz", ".zst"):
+    if not can_split(source):
         return 1
     return max(1, min(workers, path.stat().st_size // MIN_PART_BYTES))
 
@@ -40,6 +49,34 @@ def parts_of(source: str, count: int) -> list[Part]:
     size = Path(source).stat().st_size
     bounds = [size * number // count for number in range(count + 1)]
     return [Part(start, end) for start, end in pairwise(bounds)]
+
+
+def judge_on(
+    spread: Spread, run: Validation, source: str, *, write: Write | None, notes: list[str]
+) -> Iterator[tuple[list[Judged], bytes, int]]:
+    """Yields as `judge_parts` does; the ranges are judged on a Ray cluster, whose nodes must have the file.
+
+    Args:
+        spread: the cluster.
+        run, source, write, notes: see judge_parts.
+    """
+    path = os.path.abspath(source)
+    count = max(1, Path(path).stat().st_size // MIN_PART_BYTES)
+    work = partial(_judge_range, run.settings, run.spec, path, write)
+    for report, data in spread.map(work, parts_of(path, count)):
+        judged = _absorbed(run, report)
+        yield judged, b"", report.num_accepted
+        yield [], data, 0
+    run.ends.tell(notes)
+
+
+def _judge_range(
+    settings: GateSettings, spec: str, source: str, write: Write | None, part: Part
+) -> tuple[_Report, bytes]:
+    """Judges one range; gives the report and what passes on."""
+    blocks: list[bytes] = []
+    report = _judge(Validation(settings, spec), source, part, write, blocks.append)
+    return report, b"".join(blocks)
 
 
 @dataclass(slots=True)
@@ -89,18 +126,23 @@ def judge_parts(
 
 
 def _work(run: Validation, source: str, part: Part, target: str, write: Write | None) -> None:
-    report = _Report(run)
-    try:
-        with open(target + ".lines", "wb") as file:
-            for batch in run.batches(source, part=part, keeps=write is not None):
-                report.judged += [judged for judged in batch.judged if judged.verdict.findings]
-                report.num_accepted += batch.num_accepted
-                if write and batch.lines:
-                    file.write(write(batch))
-    except FrontierError as error:
-        report = _Report(error=error)
+    with open(target + ".lines", "wb") as file:
+        report = _judge(run, source, part, write, file.write)
     with open(target, "wb") as file:
         pickle.dump(report, file)
+
+
+def _judge(run: Validation, source: str, part: Part, write: Write | None, keep: Callable[[bytes], object]) -> _Report:
+    report = _Report(run)
+    try:
+        for batch in run.batches(source, part=part, keeps=write is not None):
+            report.judged += [judged for judged in batch.judged if judged.verdict.findings]
+            report.num_accepted += batch.num_accepted
+            if write and batch.lines:
+                keep(write(batch))
+    except FrontierError as error:
+        return _Report(error=error)
+    return report
 
 
 def _merge(run: Validation, target: str, code: int | None) -> Iterator[tuple[list[Judged], bytes, int]]:
@@ -109,15 +151,21 @@ def _merge(run: Validation, target: str, code: int | None) -> Iterator[tuple[lis
         raise EnvironmentMissing(f"a worker ended with code {code}", hint="was memory short? --workers 1 needs least")
     with open(target, "rb") as file:
         report: _Report = pickle.load(file)
+    judged = _absorbed(run, report)
+    with open(target + ".lines", "rb") as file:
+        yield judged, b"", report.num_accepted
+        while block := file.read(1 << 20):
+            yield [], block, 0
+
+
+def _absorbed(run: Validation, report: _Report) -> list[Judged]:
+    """Takes a report's counts in; gives its lines with their numbers in the whole file."""
     if report.error is not None or report.run is None:
         raise report.error or EnvironmentMissing("a worker sent nothing back")
     before = run.num_lines
     judged = [line.moved(before) for line in report.judged]
     run.absorb(report.run, before)
-    with open(target + ".lines", "rb") as file:
-        yield judged, b"", report.num_accepted
-        while block := file.read(1 << 20):
-            yield [], block, 0
+    return judged
 
 
 def _scratch() -> str | None:

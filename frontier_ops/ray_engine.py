@@ -8,27 +8,21 @@ after `kill -9` a Ray started here ends by itself, but its folder of logs stays 
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from frontier_core.errors import EnvironmentMissing, FrontierError, SandboxError, ServiceUnavailable
+from frontier_core.errors import EnvironmentMissing, FrontierError, SandboxError
 from frontier_core.records import Record
 from frontier_ops.engines import Judging, same_sandbox
+from frontier_ops.ray_session import RaySession
 from validators.base import Verdict, reject
 from validators.sandbox.contract import Json, Sandbox
 
 MAX_DEATHS = 3
 """An actor that dies is replaced and its plan judged again, so often; then the plan stays unjudged."""
 STOP_S = 10.0
-KNOCK_S = 5.0
-OBJECT_STORE_BYTES = 100 << 20
-"""Of a Ray started here: records and verdicts are small, and Ray would take a third of the memory."""
 
 
 class RayEngine:
@@ -37,15 +31,9 @@ class RayEngine:
     def __init__(
         self, judging: Judging, *, workers: int, address: str = "", on_note: Callable[[str], None] = lambda _: None
     ) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read at import; nobody asked us to phone home
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns about its own default
-        try:
-            import ray
-        except ModuleNotFoundError as error:
-            hint = "pip install 'frontier-data-engine[ray]'"
-            raise EnvironmentMissing("ray is not installed", hint=hint) from error
         self.num_slots = workers
-        self._ray: Any = ray
+        self._session: RaySession | None = None
+        self._ray: Any = None
         self._judging = judging
         self._address = address
         self._on_note = on_note
@@ -53,8 +41,6 @@ class RayEngine:
         self._idle: list[Any] = []
         self._actors: list[Any] = []
         self._description: Json = {}
-        self._folder = ""
-        self._is_ours = False
         self._slots = threading.Semaphore(1)
         self._is_closed = False
 
@@ -101,41 +87,20 @@ class RayEngine:
                 return
             self._is_closed = True
             idle, actors = self._idle, self._actors
-        if not actors:
-            return
-        with suppress(self._ray.exceptions.RayError):
-            self._ray.get([actor.stop.remote() for actor in idle], timeout=STOP_S)
-        for actor in actors:
-            self._ray.kill(actor)
-        if self._is_ours:
-            self._ray.shutdown()
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if actors:
+            with suppress(self._ray.exceptions.RayError):
+                self._ray.get([actor.stop.remote() for actor in idle], timeout=STOP_S)
+            for actor in actors:
+                self._ray.kill(actor)
+        if self._session is not None:
+            self._session.close()
 
     def _connect(self) -> None:
         """Joins the cluster, or the Ray this process is in already, or starts one; then knows how many actors fit."""
-        options: dict[str, Any] = {"address": self._address}
-        if not self._address:
-            self._folder = tempfile.mkdtemp(prefix="frontier-ray-")
-            options = {
-                "address": "local",
-                "num_cpus": self.num_slots,
-                "include_dashboard": False,
-                "object_store_memory": OBJECT_STORE_BYTES,
-                "_temp_dir": self._folder,
-            }
-        if not self._ray.is_initialized():
-            try:
-                _knock(self._address)
-                self._ray.init(**options, logging_level="error", log_to_driver=False)
-            except (OSError, ValueError, RuntimeError) as error:
-                where = self._address or "this machine"
-                hint = "ray status, or leave --ray-address and RAY_ADDRESS out to start one here"
-                raise ServiceUnavailable(f"ray at {where}: {str(error).splitlines()[0]}", hint=hint) from error
-            self._is_ours = True
+        self._session = RaySession(address=self._address, num_cpus=self.num_slots)
+        self._ray = self._session.ray
         # More actors than CPUs would wait for one without end.
-        num_cpus = int(self._ray.cluster_resources().get("CPU", 1))
-        self._slots = threading.Semaphore(max(1, min(self.num_slots, num_cpus)))
+        self._slots = threading.Semaphore(min(self.num_slots, self._session.num_cpus()))
 
     def _take(self) -> Any:
         """Gives an idle actor, or a new one: never more than there are threads that ask."""
@@ -164,13 +129,6 @@ class RayEngine:
             if isinstance(error.cause, FrontierError):
                 raise error.cause from None
             raise RuntimeError(f"an actor failed: {error}") from error
-
-
-def _knock(address: str) -> None:
-    """Raises OSError where nothing listens at `[ray://]host:port`; Ray itself would try for minutes."""
-    host, _, port = address.rpartition("/")[2].rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
 
 
 class _Worker:

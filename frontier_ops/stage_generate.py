@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,9 +16,11 @@ from frontier_core.errors import DataError, UsageError
 from frontier_core.jsonl import Row, read_rows
 from frontier_core.profiles import ProfileName
 from frontier_core.records import Record
+from frontier_ops.spread import Spread
 from frontier_ops.stage_files import StageResult, StageWriter, Target
 from generators import formats, pairs, synth
 from generators.base import Generator
+from generators.draws import Cell, chunk_size, draw_lines
 from generators.synth import Plan, Request
 from generators.table import GENERATORS
 from validators.base import problem_findings
@@ -71,6 +74,7 @@ def gen(
     target: Target,
     *,
     num_workers: int = 1,
+    spread: Spread | None = None,
     policy: str = "",
     files: Sequence[str] = (),
     on_progress: Callable[[int], None] | None = None,
@@ -81,6 +85,7 @@ def gen(
         plan: what is made.
         target: where it goes.
         num_workers: processes that draw.
+        spread: draws on a Ray cluster instead; the bytes are the same.
         policy: the file the plan's counts come from, for the sidecar.
         files: what its generators are bound to, for the sidecar.
         on_progress: told how many there are.
@@ -93,12 +98,20 @@ def gen(
         params["shard"] = "{}/{}".format(*plan.shard)
     about: dict[str, Any] = {"seed": plan.seed, "producer": "procedural", "params": params}
     with StageWriter(target, "synth gen", [*([policy] if policy else []), *files], **about) as writer:
-        for line in synth.generate_lines(plan, num_workers=num_workers):
+        draw = partial(_draw_on, spread) if spread else None
+        for line in synth.generate_lines(plan, num_workers=num_workers, draw=draw):
             writer.accept_line(line.data, tag=line.tag, mark=line.mark)
             writer.result.num_in += 1
             if on_progress:
                 on_progress(writer.result.num_in)
     return writer.result
+
+
+def _draw_on(spread: Spread, cell: Cell, wanted: int) -> Iterator[tuple[int, bytes] | None]:
+    """Yields the candidates of a cell, drawn on a cluster two chunks ahead."""
+    size = chunk_size(wanted, spread.num_slots)
+    parts = (range(number * size, (number + 1) * size) for number in count())
+    return chain.from_iterable(spread.map(partial(draw_lines, cell), parts, ahead=2))
 
 
 def choose_domains(path: str, skills: Sequence[str]) -> list[Domain]:

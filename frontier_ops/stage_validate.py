@@ -9,7 +9,8 @@ from typing import Any
 
 from frontier_core.atomic import write_bytes
 from frontier_core.jsonl import dumps
-from frontier_ops.parallel_validate import Write, judge_parts, num_parts
+from frontier_ops.parallel_validate import Write, can_split, judge_on, judge_parts, num_parts
+from frontier_ops.spread import Spread
 from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, earlier, silent
 from validators import content_gate, schema_gate
 from validators.base import GateSettings
@@ -26,11 +27,13 @@ def validate(
     reuse: bool = False,
     spec: str = "auto",
     workers: int = 1,
+    spread: Spread | None = None,
     on_reject: Callable[[Judged], None] = lambda _: None,
     on_note: Note = silent,
 ) -> StageResult:
     """Holds every line against both gates. Without a target nothing is written but the report.
 
+    `spread` judges ranges of a plain file on a Ray cluster, at the level that is judged in bulk.
     With `reuse` outputs that would come out the same byte for byte are left as they are, and there is no report.
 
     Raises:
@@ -44,10 +47,14 @@ def validate(
     run = Validation(settings, spec)
     notes: list[str] = []
     count = num_parts(source, workers) if run.is_bulk else 1
-    if workers > 1 and not run.is_bulk:
-        on_note(f"--workers {workers}: level {settings.level} compares records, so one process judges them")
+    if (workers > 1 or spread) and not run.is_bulk:
+        how = "--engine ray" if spread else f"--workers {workers}"
+        on_note(f"{how}: level {settings.level} compares records, so one process judges them")
+    elif spread and not can_split(source):
+        on_note("--engine ray: a pipe or a compressed file has no ranges, so one process judges it")
+    judge = partial(_judged, spread if run.is_bulk and can_split(source) else None)
     if target is None:
-        for judged, _, _ in _judged(run, source, count, None, notes):
+        for judged, _, _ in judge(run, source, count, None, notes):
             _complain([line for line in judged if not line.verdict.ok], on_reject)
         result = StageResult(tally=run.tally, num_out=run.num_records - run.tally.num_rejected)
     else:
@@ -65,7 +72,7 @@ def validate(
                 if is_file
                 else partial(Batch.marked, level=settings.level)
             )
-            for judged, block, num_accepted in _judged(run, source, count, write, notes):
+            for judged, block, num_accepted in judge(run, source, count, write, notes):
                 if block or num_accepted:
                     writer.output.write_block(block, num_accepted)
                 rejected = [line for line in judged if not line.verdict.ok]
@@ -96,9 +103,12 @@ def write_reports(report: dict[str, Any], *, sarif: str = "", html: str = "") ->
 
 
 def _judged(
-    run: Validation, source: str, count: int, write: Write | None, notes: list[str]
+    spread: Spread | None, run: Validation, source: str, count: int, write: Write | None, notes: list[str]
 ) -> Iterator[tuple[list[Judged], bytes, int]]:
     """Yields (lines looked at more closely, accepted bytes, accepted records), in order."""
+    if spread is not None:
+        yield from judge_on(spread, run, source, write=write, notes=notes)
+        return
     if count > 1:
         yield from judge_parts(run, source, count, write=write, notes=notes)
         return

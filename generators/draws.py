@@ -147,6 +147,16 @@ def endless(cell: Cell) -> Iterator[tuple[int, Record] | None]:
 Lines = list[tuple[int, bytes] | None]
 
 
+def draw_lines(cell: Cell, indices: range) -> Lines:
+    """Gives the candidates of some indices as finished lines; None as in `candidates`."""
+    return [found and (found[0], dumps(found[1])) for found in candidates(cell, indices)]
+
+
+def chunk_size(wanted: int, num_workers: int) -> int:
+    """Gives how many candidates of a cell one of several workers draws at a time."""
+    return max(8, min(MAX_CHUNK, wanted // num_workers + 1))
+
+
 class Crew:
     """Worker processes that draw candidates ahead of one reader, each with a pipe of its own.
 
@@ -161,7 +171,7 @@ class Crew:
 
     def __init__(self, cells: Sequence[Cell], counts: Sequence[int], num_workers: int) -> None:
         self._cells = cells
-        self._sizes = [max(8, min(MAX_CHUNK, wanted // num_workers + 1)) for wanted in counts]
+        self._sizes = [chunk_size(wanted, num_workers) for wanted in counts]
         self._num_workers = num_workers
         self._arrived: dict[tuple[int, int], Lines] = {}
         self._pipes: list[Connection] = []
@@ -245,8 +255,7 @@ def _work(pipe: Connection, work: bytes) -> None:
         except (EOFError, ConnectionError):
             return
         try:
-            drawn = candidates(cells[place], range(start, stop))
-            answer: object = [found and (found[0], dumps(found[1])) for found in drawn]
+            answer: object = draw_lines(cells[place], range(start, stop))
         except Exception as error:  # the reader raises it, with its message and hint
             answer = error if isinstance(error, FrontierError) else RuntimeError(repr(error))
         try:

@@ -187,9 +187,17 @@ def generate(
         yield record
 
 
-def generate_lines(plan: Plan, *, num_workers: int = 1) -> Iterator[Line]:
+Draw = Callable[[Cell, int], Iterator[tuple[int, bytes] | None]]
+"""Gives the endless candidates of a cell as finished lines, from how many of it are wanted."""
+
+
+def generate_lines(plan: Plan, *, num_workers: int = 1, draw: Draw | None = None) -> Iterator[Line]:
     """Yields the lines of a run or of a shard of it, the same for any number of worker processes.
 
+    Args:
+        plan: what is made.
+        num_workers: processes of this machine that draw.
+        draw: draws elsewhere instead.
     Raises:
         UsageError: a cell has fewer distinct problems than were asked for.
         WrongAnswer: a checked answer is refused by the skill's verifier.
@@ -197,6 +205,11 @@ def generate_lines(plan: Plan, *, num_workers: int = 1) -> Iterator[Line]:
     _check(plan)
     cells = plan.cells()
     about = [(f"skill={cell.generator.skill},level={cell.level}", made_by(cell.generator)) for cell in cells]
+    if draw is not None:
+        counts = [request.count for request in plan.requests]
+        for place, data in _merge(plan, [draw(cell, wanted) for cell, wanted in zip(cells, counts, strict=True)]):
+            yield Line(data, *about[place])
+        return
     if num_workers == 1:
         for place, record in _merge(plan, [endless(cell) for cell in cells]):
             yield Line(dumps(record), *about[place])

@@ -49,7 +49,8 @@ def text_of(record: Record, by: By) -> str:
             [record["prompt"]] if by == "prompt" else [record["prompt"], record.get("chosen"), record.get("rejected")]
         )
         return "\n".join(part if isinstance(part, str) else dumps(part).decode() for part in parts)
-    turns = [turn for turn in record.get("messages") or [] if isinstance(turn, dict)]
+    messages = record.get("messages")
+    turns = [turn for turn in messages if isinstance(turn, dict)] if isinstance(messages, list) else []
     if not turns:
         return str(record.get("text", ""))
     asked = [turn for turn in turns if turn.get("role") != "assistant"] if by == "prompt" else turns
@@ -125,6 +126,19 @@ class Twin:
     similarity: float
 
 
+ReadText = tuple[NDArray[np.uint32], list[int]]
+"""The different n-grams of a text, and the keys under which texts like it are found."""
+
+
+def read_text(text: str, bands: Bands, length: int = SHINGLE_WORDS) -> ReadText | None:
+    """Gives what a NearDuplicateFilter needs of a text, None when it has no words."""
+    found = shingle(hash_words([text]), length)
+    if not len(found.values):
+        return None
+    found = without_repeats(found)
+    return found.values, band_keys(found, bands)[0].tolist()
+
+
 class NearDuplicateFilter:
     """The texts kept so far; `add` keeps one more, or says which of them it repeats: for streams, text by text.
 
@@ -144,18 +158,20 @@ class NearDuplicateFilter:
 
     def add(self, number: int, text: str) -> Twin | None:
         """Keeps a text under a number of the caller's; a near-duplicate is not kept but named."""
-        found = shingle(hash_words([text]), self.length)
-        if not len(found.values):
+        return self.add_read(number, read_text(text, self.bands, self.length))
+
+    def add_read(self, number: int, read: ReadText | None) -> Twin | None:
+        """Keeps what `read_text` gave for a text, as `add` does."""
+        if read is None:
             return None
-        found = without_repeats(found)
-        keys = band_keys(found, self.bands)[0].tolist()
+        values, keys = read
         for candidate in sorted({other for key in keys for other in self._buckets.get(key, ())}):
-            similarity = jaccard(found.values, self._kept[candidate])
+            similarity = jaccard(values, self._kept[candidate])
             if similarity >= self.threshold:
                 return Twin(number=candidate, similarity=similarity)
         for key in keys:
             self._buckets.setdefault(key, []).append(number)
-        self._kept[number] = found.values
+        self._kept[number] = values
         return None
 
 

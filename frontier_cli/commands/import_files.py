@@ -44,6 +44,8 @@ def command(
     output: options.OutputPath = "-",
     rejects: options.Rejects = "",
     max_rejects: options.MaxRejects = "0",
+    engine: options.DataEngine = "local",
+    ray_address: options.RayAddress = "",
     json: options.Json = False,
 ) -> int:
     """Take other tools' data into the contract: JSON Lines, JSON, Parquet, datasets folders.
@@ -55,6 +57,7 @@ def command(
     from frontier_core.errors import UsageError
     from frontier_core.jsonl import dumps
     from frontier_core.profiles import profile_named
+    from frontier_ops.spread import open_spread
     from frontier_ops.stage_files import Target
     from frontier_ops.stage_import import import_files
     from generators.imports import form_named
@@ -67,7 +70,7 @@ def command(
         raise UsageError("--think keep: a dressed answer holds no <think> block", hint="leave out --profile")
     given = {"skill": skill, "domain": domain, "source": source, "source_license": license_name}
     target = Target(output=output, rejects=rejects, pipe=console.data_stream())
-    with console.Progress("import") as progress:
+    with open_spread(engine, address=ray_address) as spread, console.Progress("import") as progress:
         result = import_files(
             [console.input_source(name) for name in files],
             target,
@@ -76,6 +79,7 @@ def command(
             profile=profile_named(profile) if profile else None,
             split=split,
             defaults={key: value for key, value in given.items() if value},
+            spread=spread,
             on_reject=Complaints(),
             on_note=console.note,
             on_progress=progress.update,

@@ -23,6 +23,8 @@ def command(
     ] = "prompt",
     output: options.OutputPath = "-",
     rejects: options.Rejects = "",
+    engine: options.DataEngine = "local",
+    ray_address: options.RayAddress = "",
 ) -> int:
     """Drop records that repeat an earlier one, exactly or nearly.
 
@@ -30,18 +32,20 @@ def command(
     decided by the Jaccard similarity itself.
     """
     from frontier_core.errors import UsageError
+    from frontier_ops.spread import open_spread
     from frontier_ops.stage_diversity import dedup
     from frontier_ops.stage_files import Target
 
     if by not in ("prompt", "record"):
         raise UsageError(f"--by: {by!r} is neither prompt nor record")
     target = Target(output=output, rejects=rejects, pipe=console.data_stream())
-    with console.Progress("dedup") as progress:
+    with open_spread(engine, address=ray_address) as spread, console.Progress("dedup") as progress:
         result = dedup(
             console.input_source(source),
             target,
             threshold=threshold,
             by="prompt" if by == "prompt" else "record",
+            spread=spread,
             on_progress=progress.update,
         )
     dropped = result.tally.rejects["near_duplicate"]

@@ -35,6 +35,8 @@ def command(
     workers: Annotated[
         int, typer.Option("--workers", min=1, metavar="N", help="processes [1]; the same bytes for any number")
     ] = 1,
+    engine: options.DataEngine = "local",
+    ray_address: options.RayAddress = "",
     shard: Annotated[
         str,
         typer.Option("--shard", metavar="I/N", help="only the I-th of N blocks; `cat` of all N is the whole run"),
@@ -54,6 +56,7 @@ def command(
     """
     from frontier_core.errors import UsageError
     from frontier_ops import stage_generate
+    from frontier_ops.spread import open_spread
     from frontier_ops.stage_files import Target
     from generators import synth
     from generators.synth import CHECK_EVERY, Plan
@@ -91,11 +94,14 @@ def command(
         source=bound.source,
     )
     first, end = plan.block()
-    with console.Progress("generate", end - first) as progress:
+    num_workers = _sensible(workers)
+    spread_over = open_spread(engine, workers=num_workers if workers > 1 else 0, address=ray_address)
+    with spread_over as spread, console.Progress("generate", end - first) as progress:
         stage_generate.gen(
             plan,
             Target(output=output, pipe=console.data_stream()),
-            num_workers=_sensible(workers),
+            num_workers=num_workers,
+            spread=spread,
             policy=policy,
             files=bound.files,
             on_progress=progress.update,

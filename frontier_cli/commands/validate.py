@@ -29,6 +29,8 @@ def command(
     workers: Annotated[
         int, typer.Option("--workers", min=1, metavar="N", help="quick: processes, by ranges of IN")
     ] = 1,
+    engine: options.DataEngine = "local",
+    ray_address: options.RayAddress = "",
     output: options.OutputPath = "-",
     rejects: options.Rejects = "",
     max_rejects: options.MaxRejects = "0",
@@ -44,6 +46,7 @@ def command(
     from frontier_cli.verdicts import Complaints, allowed_rejects, finish
     from frontier_core.jsonl import dumps
     from frontier_core.profiles import profile_named
+    from frontier_ops.spread import open_spread
     from frontier_ops.stage_files import Target
     from frontier_ops.stage_validate import validate, write_reports
     from validators.base import GateSettings
@@ -56,16 +59,18 @@ def command(
     reports_only = json and output == "-" and not rejects
     discards = json and output == "-"
     target = Target(output="/dev/null" if discards else output, rejects=rejects, pipe=console.data_stream())
-    result = validate(
-        console.input_source(file or source),
-        None if reports_only else target,
-        settings=settings,
-        reuse=not (json or sarif or html),
-        spec=spec,
-        workers=workers,
-        on_reject=Complaints(),
-        on_note=console.note,
-    )
+    with open_spread(engine, workers=workers if workers > 1 else 0, address=ray_address) as spread:
+        result = validate(
+            console.input_source(file or source),
+            None if reports_only else target,
+            settings=settings,
+            reuse=not (json or sarif or html),
+            spec=spec,
+            workers=workers,
+            spread=spread,
+            on_reject=Complaints(),
+            on_note=console.note,
+        )
     write_reports(result.report, sarif=sarif, html=html)
     if json:
         console.emit(dumps(result.report).decode())

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import orjson
 
+from frontier_core.atomic import fsync_dir
 from frontier_core.errors import DataError
 from frontier_ops.jobs.job import Event
 
@@ -30,7 +31,11 @@ class History:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        is_new = not path.exists()
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        if is_new:  # a synced line is worth nothing in a file whose name a power loss takes
+            fsync_dir(path.parent)
+            fsync_dir(path.parent.parent)
         self._synced_at = 0.0
         self._is_dirty = False
 

@@ -6,18 +6,13 @@ the queue decides what runs again. Its tasks end with the driver.
 
 from __future__ import annotations
 
-import logging
-import os
-import shutil
-import tempfile
-from contextlib import suppress
 from typing import Any
 
-from frontier_core.errors import EnvironmentMissing, ServiceUnavailable
 from frontier_ops.jobs.attempt import Attempt
 from frontier_ops.jobs.command import Ended, run_elsewhere
 from frontier_ops.jobs.kinds import ROLES
 from frontier_ops.jobs.remote import Lost
+from frontier_ops.ray_session import RaySession
 
 
 class RayBackend:
@@ -32,28 +27,10 @@ class RayBackend:
     """
 
     def __init__(self, *, address: str = "", slots: int = 2) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        try:
-            import ray
-        except ModuleNotFoundError as error:
-            raise EnvironmentMissing("ray is not installed", hint="pip install 'frontier-data-engine[ray]'") from error
-        self._ray: Any = ray
-        self._folder = ""
-        options: dict[str, Any] = {"address": address}
-        if not address:
-            self._folder = tempfile.mkdtemp(prefix="frontier-ray-")
-            resources = {role: float(slots) for role in ROLES}
-            options = {
-                "address": "local", "num_cpus": max(slots, 1), "resources": resources, "include_dashboard": False,
-                "_temp_dir": self._folder, "object_store_memory": 100 << 20,
-            }  # fmt: skip
-        try:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            where = address or "this machine"
-            raise ServiceUnavailable(f"no Ray at {where}: {str(error).splitlines()[0]}") from error
-        self._task = ray.remote(max_retries=0, num_cpus=0)(run_elsewhere)
+        resources = {role: float(slots) for role in ROLES}
+        self._session = RaySession(address=address, num_cpus=max(slots, 1), resources=resources)
+        self._ray: Any = self._session.ray
+        self._task = self._ray.remote(max_retries=0, num_cpus=0)(run_elsewhere)
 
     def slots(self, role: str) -> int:
         """Gives how many commands of a role the cluster's nodes can run at once."""
@@ -84,7 +61,4 @@ class RayBackend:
 
     def close(self) -> None:
         """Leaves the cluster, and ends it where it was started here."""
-        with suppress(Exception):
-            self._ray.shutdown()
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self._session.close()
