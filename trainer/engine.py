@@ -31,7 +31,7 @@ from trainer.config import TrainerConfig, TrainingResult
 from trainer.control import Control
 from trainer.data import TrainingData, Unit
 from trainer.diagnosis import Diverged
-from trainer.draws import WEIGHT_LOG
+from trainer.draws import READ_MARK, WEIGHT_LOG
 from trainer.locks import check_locks
 from trainer.model_files import load_for_training, load_tokenizer
 from trainer.preflight import preflight
@@ -186,7 +186,8 @@ def _begin(run: _Run, origins: dict[str, Any]) -> TrainingResult | None:
             )
         run.notes.append(f"{run.run_dir}: an earlier run of another config, model or data was removed")
         drop_run(run.run_dir)
-        (run.run_dir / WEIGHT_LOG).unlink(missing_ok=True)
+        for name in (WEIGHT_LOG, READ_MARK):
+            (run.run_dir / name).unlink(missing_ok=True)
     elif old is None and (newest_committed(run.run_dir) or (run.run_dir / EVENTS).exists()):
         raise ConfigError(f"{run.run_dir}: holds a run without its {RESOLVED}", hint="choose another -o")
     run.checkpoint = newest_committed(run.run_dir, run.notes)
