@@ -6,7 +6,7 @@ this process, so a resumption draws what an uninterrupted run would have. Layout
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -36,16 +36,24 @@ class Draws(Protocol):
     def at(self, step: int) -> list[int]:
         """Gives the places of the units of step `step`, from 0."""
 
+    def fresh(self, step: int) -> set[int]:
+        """Gives the places of those units of a step that no step before it had."""
+
 
 class PassDraws:
     """Every unit once in each pass over the data, each pass in a fresh random order; see `plan_batches`."""
 
     def __init__(self, num_units: int, batch_size: int, num_steps: int, *, seed: int) -> None:
         self._plan = plan_batches(num_units, batch_size, num_steps, seed=seed)
+        self._num_units, self._size = num_units, batch_size
 
     def at(self, step: int) -> list[int]:
         """Gives the places of the units of a step."""
         return self._plan[step]
+
+    def fresh(self, step: int) -> set[int]:
+        """Gives the places of a step's units that belong to the first pass."""
+        return set(self._plan[step][: max(0, self._num_units - step * self._size)])
 
 
 class StreamDraws:
@@ -106,15 +114,26 @@ class StreamDraws:
             ranks.wait_for_all()
             records = self._stream.records(start, start + self._size)
             self._read = block
-        found = []
-        for position in range(start, start + len(records)):
-            _, _, path, line = self._stream.place(position)
-            index = self._places.get(f"{path}:{line}")
-            if index is not None:
-                found.append(index)
+        found = [index for index, _ in self._drawn(start, start + len(records))]
         if not found:
             raise ConfigError(f"stream: no record of step {step + 1} can be trained on", hint="raise max_length_tokens")
         return found
+
+    def fresh(self, step: int) -> set[int]:
+        """Gives the places of a step's units whose domain is in its first pass."""
+        start = step * self._size
+        return {index for index, epoch in self._drawn(start, start + self._size) if epoch == 0}
+
+    def _drawn(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Yields place and pass of each unit at some positions."""
+        for position in range(start, stop):
+            try:
+                _, epoch, path, line = self._stream.place(position)
+            except IndexError:  # behind the end of the data
+                return
+            index = self._places.get(f"{path}:{line}")
+            if index is not None:
+                yield index, epoch
 
     @property
     def notes(self) -> list[str]:
