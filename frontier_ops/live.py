@@ -56,7 +56,7 @@ class LiveReweighter:
         self._rule = policy_named(policy)
         self._settings = settings or PolicySettings()
         self._initial = read_policy(initial) if initial is not None else None
-        self._lines: list[PolicyLine] = []
+        self._lines: Sequence[PolicyLine] = []
         self._pending: list[TelemetryLine] = []
         self._is_up_to_date = True
 
