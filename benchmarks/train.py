@@ -25,6 +25,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ class Turns:
             def on_step_end(self, _args: Any, _state: Any, control: Any, **_: Any) -> Any:
                 turns.left -= 1
                 turns.step += 1
-                if turns.left <= 0:
+                if turns.left <= 0 and not turns.is_over:
                     turns.done.release()
                     turns.go.acquire()
                 control.should_training_stop |= turns.is_over
@@ -372,8 +373,8 @@ def measure_dpo(root: Path, *, rounds: int, steps: int) -> tuple[float, float]:
 
     from frontier_core.events import EventSink
     from trainer.config import TrainerConfig
+    from trainer.control import Control
     from trainer.hf_trainer import FrontierTrainer, Schedule
-    from trainer.runtime import StopRequest
 
     folder = root / "model"
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -392,7 +393,7 @@ def measure_dpo(root: Path, *, rounds: int, steps: int) -> tuple[float, float]:
     recipe = PairRecipe(folder, units)
     sink = EventSink(root / "dpo" / "events.jsonl")
     trainer = FrontierTrainer(load(folder), tokenizer, units, recipe, config=config, num_steps=1000, sink=sink)
-    schedule = Schedule(config, StopRequest(), None)
+    schedule = Schedule(config, Control(root / "dpo" / "control", run_id="dpo", is_writer=True), None)
     schedule.trainer = trainer
     trainer.add_callback(schedule)
     trainer.prepare_recipe(None)
@@ -485,7 +486,7 @@ def main() -> None:
         note("this CPU has no bf16 instructions: TRL's defaults run in fp32")
     rounds, steps = (2, 1) if args.quick else (6, 4)
     preference: tuple[float, float] | None = None
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):  # the peers print
         num = 400 if args.quick else NUM_SAMPLES
         ordinary, long = measure_sft(Path(folder), num, rounds=rounds, steps=steps, has_trl=has_trl)
         overhead = measure_telemetry(Path(folder), batches=3 if args.quick else 40)

@@ -403,7 +403,7 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
             self.status_writer(step, state.max_steps, self.trainer.step_loss, tokens / elapsed)
         is_last = step >= state.max_steps
         order = self.orders.next_order(ranks.strongest)
-        is_end = is_last or order in ("stop", "skip")
+        is_end = is_last or order in ("stop", "skip") or control.should_training_stop
         self._is_pausing = order == "pause" and not is_end
         control.should_save = (
             is_end or self._is_pausing or bool(config.save_every_steps and step % config.save_every_steps == 0)

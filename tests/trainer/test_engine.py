@@ -240,6 +240,19 @@ def test_keyboard_interrupt_from_a_callback_leaves_a_checkpoint_first(config: An
     assert TrainerEngine().run_job(made).summary["resumed_from_step"] == 3
 
 
+def test_a_callback_may_end_the_run_which_then_goes_on(config: Any) -> None:
+    from transformers import TrainerCallback
+
+    class Stop(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            control.should_training_stop |= state.global_step == 5
+
+    stopped = TrainerEngine().run_job(config(), callbacks=[Stop()])
+    assert (stopped.summary["status"], stopped.global_step) == ("stopped", 5)
+    resumed = TrainerEngine().run_job(config())
+    assert (resumed.summary["resumed_from_step"], resumed.global_step) == (5, 9)
+
+
 def test_finished_run_says_so_and_does_nothing(config: Any) -> None:
     made = config()
     first = TrainerEngine().run_job(made)
