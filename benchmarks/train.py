@@ -380,7 +380,7 @@ def measure_dpo(root: Path, *, rounds: int, steps: int) -> tuple[float, float]:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     records = pairs(PAIRS * 40)
     units = pair_units(tokenizer, records)
-    (root / "dpo").mkdir()
+    (root / "dpo" / "control").mkdir(parents=True)
     config = TrainerConfig(
         model_dir=str(folder),
         train_files=("pairs",),
