@@ -1,12 +1,15 @@
 """Kills a training run with SIGKILL at random moments, resumes it, and compares it with one that was left alone.
 
-    python benchmarks/resume.py [--kills 200] [--quick] [--json]
+    python benchmarks/resume.py [--kills 200] [--quick] [--json] [--log FILE]
 
-Each run follows a policy that changes while it trains, with flat layout and a checkpoint every few steps. A kill may
-fall anywhere: while the model loads, inside a step, inside a checkpoint's writing. Every run is killed and resumed
-until it gets through; then weights, optimizer, random generators and the loss lines of its telemetry must equal the
-undisturbed run's bit for bit. Workers are forked from a process that has torch loaded already. Keys: `kills`,
-`failed_resumes`, `different_runs`, `runs`.
+Each run follows a policy that changes while it trains, with flat layout and a checkpoint every other step. A kill may
+fall anywhere: while the model loads, inside a step, inside a checkpoint's writing. Its moment is drawn in CPU time of
+the victim, plus a few milliseconds by the clock so that waiting for the disk is hit too; a busy machine then kills no
+earlier than a quiet one. Every run is killed and resumed until it gets through; then weights, optimizer, random
+generators, the loss lines of its telemetry and its weight log must equal the undisturbed run's bit for bit. Workers are
+forked from a process that has torch loaded already. Keys: `kills`, `in_save` (kills that left a half-written
+checkpoint), `failed_resumes`, `different_runs`, `runs`, `layout`. With `--log` each run's line is appended to FILE, and
+runs that stand there already count.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -27,9 +31,9 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-NUM_STEPS = 76
-BATCH = 16
-CHANGE_AT = 12
+NUM_STEPS = 28
+BATCH = 48
+CHANGE_AT = 6
 POLICIES = ({"skill=add,level=1": 1.0, "skill=say,level=2": 3.0}, {"skill=add,level=1": 5.0, "skill=say,level=2": 1.0})
 
 
@@ -97,8 +101,8 @@ def train(root: Path, name: str, num_steps: int = NUM_STEPS, **settings: Any) ->
             "seed": 3,
             "batch_size": BATCH,
             "max_steps": num_steps,
-            "save_every_steps": 4,
-            "logging_every_steps": 4,
+            "save_every_steps": 2,
+            "logging_every_steps": 2,
             "learning_rate": 5e-3,
             "device": "cpu",
             "num_threads": 1,
@@ -159,15 +163,17 @@ def in_fork(action: Any) -> int:
         os._exit(status)
 
 
-def wait(pid: int, seconds: float) -> int | None:
-    """Gives the exit status of a child, None when it still runs after so many seconds."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+def wait(pid: int, cpu_s: float, rng: random.Random) -> int | None:
+    """Gives the exit status of a child, None when it still runs after so many CPU seconds and a moment more."""
+    clock = Path(f"/proc/{pid}/schedstat")
+    while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
-    return None
+        if int(clock.read_text().split()[0]) * 1e-9 >= cpu_s:
+            time.sleep(rng.uniform(0, 0.02))
+            return None
+        time.sleep(0.001)
 
 
 def torment(root: Path, name: str, rng: random.Random, longest_s: float, kills: int, **settings: Any) -> dict[str, Any]:
@@ -177,29 +183,30 @@ def torment(root: Path, name: str, rng: random.Random, longest_s: float, kills: 
         root: where model and data lie.
         name: the run.
         rng: draws the moments.
-        longest_s: no attempt is left alone for longer, until `kills` are spent.
+        longest_s: no attempt has more CPU time, until `kills` are spent.
         kills: how many at most.
         settings: config over the ordinary one, `num_steps` too.
     """
-    done = failed = 0
+    done = failed = in_save = 0
     while True:
         pid = in_fork(lambda: train(root, name, **settings))
-        status = wait(pid, rng.uniform(0, longest_s) if done < kills else 600)
+        status = wait(pid, rng.uniform(0, longest_s) if done < kills else float("inf"), rng)
         if status is None:
             os.kill(pid, signal.SIGKILL)
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if status == 0:
-            steps = settings.get("num_steps", NUM_STEPS)
-            return {"kills": done, "failed": failed, "print": fingerprint(root / name, steps)}
+            found = fingerprint(root / name, settings.get("num_steps", NUM_STEPS))
+            return {"kills": done, "in_save": in_save, "failed": failed, "print": found}
         if status == -signal.SIGKILL:
             done += 1
+            in_save += any((root / name).glob(f".checkpoint-*.{pid}.tmp"))
         else:
             failed += 1
             if failed > 3:
-                return {"kills": done, "failed": failed, "print": {}}
+                return {"kills": done, "in_save": in_save, "failed": failed, "print": {}}
 
 
-def measure(root: Path, kills: int, seed: int) -> dict[str, Any]:
+def measure(root: Path, kills: int, seed: int, log: Path | None) -> dict[str, Any]:
     """Measures everything."""
     import torch
 
@@ -207,25 +214,31 @@ def measure(root: Path, kills: int, seed: int) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     prepare(root)
-    start = time.monotonic()
-    pid = in_fork(lambda: train(root, "undisturbed"))
-    assert wait(pid, 600) == 0, "the undisturbed run failed"
-    whole_s = 0.7 * (time.monotonic() - start)
+    start = time.process_time()
+    train(root, "undisturbed")
+    whole_s = time.process_time() - start
     expected = fingerprint(root / "undisturbed")
-    rng = random.Random(seed)
-    total = failed = different = runs = 0
-    while total < kills:
-        began = time.monotonic()
-        found = torment(root, f"run-{runs}", rng, whole_s, kills - total)
-        if not found["kills"]:
-            whole_s = min(whole_s, time.monotonic() - began)
-        runs += 1
-        total += found["kills"]
-        failed += found["failed"]
+    layout = json.loads((root / "undisturbed" / "result.json").read_text())["summary"]["layout"]
+    told = [json.loads(line) for line in log.read_text().splitlines()] if log and log.exists() else []
+    while (total := sum(one["kills"] for one in told)) < kills:
+        name = f"run-{len(told)}"
+        found = torment(root, name, random.Random(f"{seed} {name}"), whole_s, kills - total)
         unlike = [key for key in expected if found["print"].get(key) != expected[key]]
-        different += bool(unlike)
-        print(f"run {runs}: {found['kills']} kills, {found['failed']} failed, unlike: {unlike}", file=sys.stderr)
-    return {"kills": total, "failed_resumes": failed, "different_runs": different, "runs": runs, "seed": seed}
+        told.append({key: found[key] for key in ("kills", "in_save", "failed")} | {"unlike": unlike})
+        print(f"{name}: {told[-1]}", file=sys.stderr)
+        shutil.rmtree(root / name)
+        if log:
+            with log.open("a") as file:
+                file.write(json.dumps(told[-1]) + "\n")
+    return {
+        "kills": total,
+        "in_save": sum(one["in_save"] for one in told),
+        "failed_resumes": sum(one["failed"] for one in told),
+        "different_runs": sum(bool(one["unlike"]) for one in told),
+        "runs": len(told),
+        "layout": layout,
+        "seed": seed,
+    }
 
 
 def main() -> None:
@@ -234,10 +247,11 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200, help="how many")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--quick", action="store_true", help="8 kills")
+    parser.add_argument("--log", type=Path, help="keeps the runs done, so that a sweep can be cut short and taken up")
     parser.add_argument("--json", action="store_true", help="one line on standard output")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        result = measure(Path(folder), 8 if args.quick else args.kills, args.seed)
+        result = measure(Path(folder), 8 if args.quick else args.kills, args.seed, args.log)
     print(json.dumps(result) if args.json else result)
 
 

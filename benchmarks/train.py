@@ -5,9 +5,11 @@
 Every side trains the same small Qwen3 (hidden 256, 4 layers, 8,192 tokens) on the same 2,000 chats, whole real loops,
 taking turns step by step in one process; CPU time counts, one thread. A second set has a system prompt of 200 tokens, a
 third preference pairs. `ratios` are how many times faster the engine is: `trl_default` and `trl_default_long_prompt`
-(bf16 autocast, gradient checkpointing; slow where a CPU has no bf16), `trl_fp32` (the same in fp32), `trl_best` (fp32,
-no checkpointing, grouped by length), `trl_packing` (best fit rows of 512), `hf_padded` (dynamic padding), `dpo` (TRL's
-DPOTrainer; the reference model's pass counts on both sides). Without TRL its parts are null.
+(gradient checkpointing; bf16 autocast only where the CPU has bf16 instructions, for emulating them would flatter us),
+`trl_default_bf16` (with it all the same; not in `--quick`), `trl_best` (fp32, no checkpointing, grouped by length),
+`trl_packing` (best fit rows of 512), `hf_padded` (dynamic padding), `dpo` (TRL's
+DPOTrainer; the reference model's pass counts on both sides). Without TRL its parts are null. `telemetry_overhead` is
+the share of a step's CPU time that telemetry takes: the same step forward and backward with and without it, in turns.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -43,7 +46,9 @@ GOALS = {
 }
 
 
-SLOW = ("trl_default",)
+HAS_BF16 = any(flag in Path("/proc/cpuinfo").read_text() for flag in ("avx512_bf16", "amx_bf16"))
+
+SLOW = ("trl_default_bf16",)
 """Sides whose step takes as long as a whole round of the others: they have one step a round and no warm-up."""
 
 
@@ -85,7 +90,7 @@ class Turns:
             def on_step_end(self, _args: Any, _state: Any, control: Any, **_: Any) -> Any:
                 turns.left -= 1
                 turns.step += 1
-                if turns.left <= 0:
+                if turns.left <= 0 and not turns.is_over:
                     turns.done.release()
                     turns.go.acquire()
                 control.should_training_stop |= turns.is_over
@@ -209,6 +214,8 @@ def trl_sft(folder: Path, tokenizer: Any, units: list[Any], root: Path, name: st
     from trl import SFTConfig, SFTTrainer
 
     args = arguments(SFTConfig, root, name, completion_only_loss=True, **settings)
+    if settings.get("packing"):
+        args.per_device_train_batch_size = BATCH // 4  # about as many tokens a step as the others have
     trainer = SFTTrainer(load(folder), args=args, train_dataset=rows_of(units), processing_class=tokenizer)
     trainer.data_collator = counting = CountingCollator(trainer.data_collator)
     return Turns(name, lambda baton: (trainer.add_callback(baton), trainer.train()), counting.counts.__getitem__)
@@ -287,17 +294,18 @@ def measure_sft(
         note(f"{name}: {sum(sizes) / len(sizes):.0f} tokens a chat, at most {max(sizes)}, {share:.1%} supervised")
         sides = {"ours": ours(folder, data, units, root)}
         if has_trl:
-            sides["trl_default"] = trl_sft(folder, tokenizer, units, root, "trl_default")
+            sides["trl_default"] = trl_sft(folder, tokenizer, units, root, "trl_default", bf16=HAS_BF16)
         if name == "ordinary":
             sides["hf_padded"] = hf_padded(folder, units, root)
             if has_trl:
                 plain = {"bf16": False, "gradient_checkpointing": False}
-                sides["trl_fp32"] = trl_sft(folder, tokenizer, units, root, "trl_fp32", bf16=False)
+                if num == NUM_SAMPLES and not HAS_BF16:
+                    sides["trl_default_bf16"] = trl_sft(folder, tokenizer, units, root, "trl_default_bf16")
                 grouped = {"train_sampling_strategy": "group_by_length"}
                 packed = {"packing": True, "max_length": 512}
                 sides["trl_best"] = trl_sft(folder, tokenizer, units, root, "trl_best", **plain, **grouped)
                 sides["trl_packing"] = trl_sft(folder, tokenizer, units, root, "trl_packing", **plain, **packed)
-        found.append(take_turns(sides, rounds, steps))
+        found.append(take_turns(sides, rounds if name == "ordinary" else max(1, rounds // 2), steps))
     return found[0], found[1]
 
 
@@ -365,14 +373,14 @@ def measure_dpo(root: Path, *, rounds: int, steps: int) -> tuple[float, float]:
 
     from frontier_core.events import EventSink
     from trainer.config import TrainerConfig
+    from trainer.control import Control
     from trainer.hf_trainer import FrontierTrainer, Schedule
-    from trainer.runtime import StopRequest
 
     folder = root / "model"
     tokenizer = AutoTokenizer.from_pretrained(folder)
     records = pairs(PAIRS * 40)
     units = pair_units(tokenizer, records)
-    (root / "dpo").mkdir()
+    (root / "dpo" / "control").mkdir(parents=True)
     config = TrainerConfig(
         model_dir=str(folder),
         train_files=("pairs",),
@@ -385,12 +393,12 @@ def measure_dpo(root: Path, *, rounds: int, steps: int) -> tuple[float, float]:
     recipe = PairRecipe(folder, units)
     sink = EventSink(root / "dpo" / "events.jsonl")
     trainer = FrontierTrainer(load(folder), tokenizer, units, recipe, config=config, num_steps=1000, sink=sink)
-    schedule = Schedule(config, StopRequest(), None)
+    schedule = Schedule(config, Control(root / "dpo" / "control", run_id="dpo", is_writer=True), None)
     schedule.trainer = trainer
     trainer.add_callback(schedule)
     trainer.prepare_recipe(None)
 
-    args = arguments(DPOConfig, root, "trl_dpo", **{"max_length": None})
+    args = arguments(DPOConfig, root, "trl_dpo", max_length=None, bf16=HAS_BF16)
     args.per_device_train_batch_size = PAIRS
     other = DPOTrainer(load(folder), args=args, train_dataset=Dataset.from_list(records), processing_class=tokenizer)
     sides = {
@@ -400,6 +408,60 @@ def measure_dpo(root: Path, *, rounds: int, steps: int) -> tuple[float, float]:
     take_turns(sides, rounds, steps)
     mine = statistics.median(sides["ours"].seconds) + recipe.seconds * PAIRS
     return mine, statistics.median(sides["trl_default"].seconds)
+
+
+def measure_telemetry(root: Path, *, batches: int) -> float:
+    """Gives the share of a step's CPU time that telemetry adds: window, first pass, and lines every ten steps."""
+    from transformers import AutoTokenizer
+
+    from frontier_core.events import EventSink
+    from trainer.config import TrainerConfig
+    from trainer.data import read_training_data, tokenize
+    from trainer.hf_trainer import FrontierTrainer
+    from trainer.sft import SupervisedRecipe
+
+    folder, data = root / "model", root / "ordinary.jsonl"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    examples, _ = tokenize(tokenizer, read_training_data([data], "plain").samples, 2048)
+    units = [(example,) for example in examples]
+    (root / "telemetry").mkdir()
+    config = TrainerConfig(
+        model_dir=str(folder),
+        train_files=(str(data),),
+        output_dir=str(root / "telemetry"),
+        batch_size=BATCH,
+        max_steps=1000,
+        device="cpu",
+        num_threads=1,
+    )
+    sink = EventSink(root / "telemetry" / "events.jsonl")
+    recipe = SupervisedRecipe(config)
+    trainer = FrontierTrainer(load(folder), tokenizer, units, recipe, config=config, num_steps=1000, sink=sink)
+    trainer.prepare_recipe(None)
+    real = {name: getattr(trainer, name) for name in ("_count", "count_step")}
+
+    def step(number: int, *, is_on: bool) -> float:
+        for name, method in real.items():
+            setattr(trainer, name, method if is_on else lambda *_: None)
+        trainer.draws.fresh = (lambda _: set(range(len(units)))) if is_on else (lambda _: set())
+        inputs = [(index, units[index]) for index in trainer.draws.at(number)]
+        start = time.process_time()
+        trainer.training_step(trainer.model, inputs)
+        trainer.count_step()
+        seconds = time.process_time() - start
+        trainer.model.zero_grad()
+        return seconds
+
+    step(0, is_on=True)
+    on = off = 0.0
+    for number in range(batches):
+        for is_on in (True, False, False, True):
+            seconds = step(number, is_on=is_on)
+            on, off = on + is_on * seconds, off + (not is_on) * seconds
+    start = time.process_time()
+    trainer.log({"loss": 1.0})
+    lines = (time.process_time() - start) / config.logging_every_steps
+    return (on - off) / off + lines * 2 * batches / off
 
 
 def note(text: str) -> None:
@@ -420,13 +482,16 @@ def main() -> None:
     has_trl = bool(find_spec("trl"))
     if not has_trl:
         note("trl is not installed: its parts are null")
-    rounds, steps = (2, 2) if args.quick else (6, 4)
+    if has_trl and not HAS_BF16:
+        note("this CPU has no bf16 instructions: TRL's defaults run in fp32")
+    rounds, steps = (2, 1) if args.quick else (6, 4)
     preference: tuple[float, float] | None = None
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):  # the peers print
         num = 400 if args.quick else NUM_SAMPLES
         ordinary, long = measure_sft(Path(folder), num, rounds=rounds, steps=steps, has_trl=has_trl)
+        overhead = measure_telemetry(Path(folder), batches=3 if args.quick else 40)
         if has_trl:
-            preference = measure_dpo(Path(folder), rounds=rounds, steps=steps)
+            preference = measure_dpo(Path(folder), rounds=max(1, rounds // 2), steps=steps)
     ratios: dict[str, float | None] = dict.fromkeys(["trl_default", "trl_best", "trl_packing", "hf_padded"])
     ratios |= {name: round(ordinary["ours"] / rate, 2) for name, rate in ordinary.items() if name != "ours"}
     ratios["trl_default_long_prompt"] = round(long["ours"] / long["trl_default"], 2) if has_trl else None
@@ -435,6 +500,7 @@ def main() -> None:
         "supervised_tokens_per_cpu_s": {name: round(rate, 1) for name, rate in ordinary.items()},
         "supervised_tokens_per_cpu_s_long_prompt": {name: round(rate, 1) for name, rate in long.items()},
         "dpo_cpu_s_per_step": [round(value, 3) for value in preference] if preference else None,
+        "telemetry_overhead": round(overhead, 4),
         "ratios": ratios,
         "goals": GOALS,
     }

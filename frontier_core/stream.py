@@ -406,7 +406,7 @@ class Stream:
             raise UsageError(f"{policy}: no such file", hint="a policy is written by: frontier reweight")
 
     def _poll_policy(self, *, force: bool = False) -> bool:
-        if self._policy is None or not (force or self.position % BLOCK < self.batch_size):
+        if self._policy is None or not (force or self.block_after(self.batch_size) > self._high):
             return False
         try:
             stat = os.stat(self._policy)
@@ -543,6 +543,15 @@ class Stream:
         if world > 1 and (rank or self._log.path is None):
             other._policy = None  # rank 0 follows, and tells the others by the log
         return other
+
+    def block_after(self, num: int) -> int:
+        """Gives the block of the last of the next `num` positions."""
+        return (self.position + num - 1) // BLOCK
+
+    def go_on(self, position: int, block: int) -> None:
+        """Goes on at a position of a run that had read up to `block`: from there on its policy may change the mix."""
+        self.position = position
+        self._high = max(self._high, block)
 
     def weight_log(self) -> list[dict[str, Any]]:
         """Gives every entry of the weight log: what a run must keep, with seed and corpus, to be drawn again."""

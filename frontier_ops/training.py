@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -13,6 +14,9 @@ from frontier_core.lineage import write_sidecar
 from trainer import ranks
 from trainer.config import TrainerConfig, TrainingResult
 from trainer.run_file import RunFile, read_run_settings
+
+if TYPE_CHECKING:
+    from frontier_ops.live import LiveReweighter
 
 StatusWriter = Callable[[int, int, float, float], None]
 
@@ -86,19 +90,39 @@ def plan(config: TrainerConfig, origins: dict[str, str]) -> dict[str, Any]:
     return plan_run(config, origins)
 
 
+def live_reweighter(config: TrainerConfig) -> LiveReweighter:
+    """Gives what turns a run's telemetry into its next policy while it goes on; `policy` is what it begins with."""
+    from frontier_core.domains import load_domains, prior_weights
+    from frontier_ops.live import LiveReweighter
+
+    return LiveReweighter(
+        Path(config.output_dir),
+        prior_weights(load_domains(config.reweight_domains or None)),
+        every=config.reweight_every,
+        policy=config.reweight_method,
+        initial=Path(config.policy) if config.policy else None,
+    )
+
+
 def train(
     config: TrainerConfig, *, origins: dict[str, str] | None = None, on_status: StatusWriter | None = None
 ) -> TrainingResult:
     """Runs the job in the one engine and writes the run's sidecar; a failed run raises FrontierError."""
     from trainer.engine import TrainerEngine
 
-    result = TrainerEngine(on_status).run_job(config, config_dict=origins)
+    asked = config
+    monitors = []
+    if config.reweight_every:
+        live = live_reweighter(config)
+        monitors.append(live)
+        config = replace(config, policy=str(live.path))
+    result = TrainerEngine(on_status).run_job(config, config_dict=origins, monitors=monitors)
     if not result.success:
         why = result.error_message or f"stopped at step {result.global_step}"
         raise FrontierError(f"training did not finish: {why}", hint="run it again to resume")
     if not is_first():
         return result  # the first process of several writes for all
-    params = {"config": config.to_mapping(), "global_step": result.global_step, "final_loss": result.final_loss}
+    params = {"config": asked.to_mapping(), "global_step": result.global_step, "final_loss": result.final_loss}
     inputs = [*config.train_files, config.model_dir]
     write_sidecar(
         Path(config.output_dir), stage="train", inputs=inputs, seed=config.seed, producer="TrainerEngine", params=params

@@ -62,7 +62,7 @@ def add_adapter(model: Any, config: TrainerConfig, checkpoint: Path | None = Non
         config: `adapter` "none" leaves the model as it is.
         checkpoint: a checkpoint to take the adapter's weights from; None begins a new one, seeded by the run.
     Raises:
-        ConfigError: `lora_targets` names no layer of the model.
+        ConfigError: `lora_targets` names no layer of the model, or an output head that is also the embeddings.
     """
     if config.adapter == "none":
         return model
@@ -71,6 +71,7 @@ def add_adapter(model: Any, config: TrainerConfig, checkpoint: Path | None = Non
     targets: Any = config.lora_targets
     if targets != "all-linear":
         targets = [name.strip() for name in targets.split(",") if name.strip()]
+        _refuse_tied_head(model, targets)
     settings = LoraConfig(
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,
@@ -92,6 +93,19 @@ def add_adapter(model: Any, config: TrainerConfig, checkpoint: Path | None = Non
     if checkpoint is not None:
         _load(model, checkpoint / ADAPTER_DIR)
     return model
+
+
+def _refuse_tied_head(model: Any, targets: list[str]) -> None:
+    """Merged into a head that is the embeddings too, an adapter would change what the model reads."""
+    head = model.get_output_embeddings()
+    names = [name for name, part in model.named_modules() if part is head]
+    if head.weight is model.get_input_embeddings().weight and any(
+        name.endswith(target) for name in names for target in targets
+    ):
+        raise ConfigError(
+            f"lora_targets: {names[0]} is tied to the embeddings of this model",
+            hint="train all weights (adapter none), or leave it out",
+        )
 
 
 def has_adapter(model: Any) -> bool:

@@ -37,6 +37,7 @@ _AT_LEAST = {
     "batch_size": 1,
     "max_forward_tokens": 1,
     "max_steps": 0,
+    "reweight_every": 0,
     "save_every_steps": 0,
     "keep_last": 1,
     "logging_every_steps": 1,
@@ -136,6 +137,11 @@ class TrainerConfig:
     """A stream profile (name or file) that draws the steps from train_files; "" is pass after pass over the data."""
     policy: str = ""
     """A policy file (of: frontier reweight) whose weights the stream follows while the run goes on."""
+    reweight_every: int = 0
+    """Steps after which the run turns its own telemetry into its next policy; 0 leaves the policy to others."""
+    reweight_method: str = "frontier"
+    reweight_domains: str = ""
+    """The domains file that names cells and priors; "" is the one of `frontier reweight`."""
     method: str = "sft"
     adapter: str = "none"
     lora_rank: int = 8
@@ -234,6 +240,15 @@ def _check_method(config: TrainerConfig) -> None:
     if config.surprise_metric != "none" and config.method == "grpo":
         hint = "it weighs tokens of given answers: method sft, sparring, dpo or distill"
         raise ConfigError("surprise_metric: method grpo weighs answers by their reward", hint=hint)
+    if config.reweight_every % config.logging_every_steps:
+        hint = "a round ends with a telemetry window"
+        raise ConfigError(
+            f"reweight_every: {config.reweight_every} is no multiple of logging_every_steps"
+            f" {config.logging_every_steps}",
+            hint=hint,
+        )
+    if config.method == "grpo" and (config.reweight_every or config.policy or config.stream):
+        raise ConfigError("method grpo draws its problems itself", hint="leave out stream, policy and reweight_every")
     if config.teacher_dir and config.method != "distill":
         raise ConfigError(f"teacher_dir: method {config.method} has no teacher", hint="set method to distill")
     if config.method == "grpo" and config.batch_size % config.num_generations:

@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import orjson
 
@@ -31,7 +31,7 @@ from trainer.config import TrainerConfig, TrainingResult
 from trainer.control import Control
 from trainer.data import TrainingData, Unit
 from trainer.diagnosis import Diverged
-from trainer.draws import WEIGHT_LOG
+from trainer.draws import READ_MARK, WEIGHT_LOG
 from trainer.locks import check_locks
 from trainer.model_files import load_for_training, load_tokenizer
 from trainer.preflight import preflight
@@ -62,6 +62,18 @@ class _Run:
     num_steps: int = 0
 
 
+@runtime_checkable
+class BeginsWithRun(Protocol):
+    """A monitor that has to make something ready in the run folder, before anything is drawn."""
+
+    def begin(self, *, is_fresh: bool) -> None:
+        """Begins or goes on; called in the first process once the folder is this run's.
+
+        Args:
+            is_fresh: whether the run begins at its first step; else events.jsonl ends where it goes on.
+        """
+
+
 class TrainerEngine:
     """Executes training jobs, one at a time.
 
@@ -84,7 +96,7 @@ class TrainerEngine:
         Args:
             config: the run.
             config_dict: where each setting came from (key -> origin), kept beside the resolved config.
-            monitors: called with the telemetry lines of each logging window.
+            monitors: called with the telemetry lines of each logging window; see also `BeginsWithRun`.
             callbacks: further transformers TrainerCallbacks.
         Returns:
             The result, also in RUN_DIR/result.json. A loss that is no number gives `success` False.
@@ -121,6 +133,8 @@ class TrainerEngine:
             if rank == 0:
                 drop_temp(run_dir)
                 finished = _begin(run, config_dict or {})
+                if finished is None:
+                    _begin_monitors(monitors or (), is_fresh=run.checkpoint is None)
             finished, run.checkpoint = ranks.from_first((finished, run.checkpoint))
             if finished is not None:
                 return finished
@@ -186,7 +200,8 @@ def _begin(run: _Run, origins: dict[str, Any]) -> TrainingResult | None:
             )
         run.notes.append(f"{run.run_dir}: an earlier run of another config, model or data was removed")
         drop_run(run.run_dir)
-        (run.run_dir / WEIGHT_LOG).unlink(missing_ok=True)
+        for name in (WEIGHT_LOG, READ_MARK):
+            (run.run_dir / name).unlink(missing_ok=True)
     elif old is None and (newest_committed(run.run_dir) or (run.run_dir / EVENTS).exists()):
         raise ConfigError(f"{run.run_dir}: holds a run without its {RESOLVED}", hint="choose another -o")
     run.checkpoint = newest_committed(run.run_dir, run.notes)
@@ -201,6 +216,12 @@ def _begin(run: _Run, origins: dict[str, Any]) -> TrainingResult | None:
     write_bytes(path, _pretty(resolved))
     _cut_events(run.run_dir / EVENTS, step_of(run.checkpoint) if run.checkpoint else 0)
     return None
+
+
+def _begin_monitors(monitors: Sequence[Any], *, is_fresh: bool) -> None:
+    for monitor in monitors:
+        if isinstance(monitor, BeginsWithRun):
+            monitor.begin(is_fresh=is_fresh)
 
 
 def _cut_events(path: Path, step: int) -> None:

@@ -33,7 +33,7 @@ from trainer.locks import write_locks
 from trainer.losses import LossOutput
 from trainer.packing import Pass, make_passes
 from trainer.recipes import Bench, Recipe, Rows, StepTotals
-from trainer.telemetry import LOSS, Strain, Window, count_samples, peak_memory_bytes
+from trainer.telemetry import LOSS, Strain, Window, count_first_passes, count_samples, peak_memory_bytes
 
 __all__ = ["Diverged", "FrontierTrainer", "Monitor", "Schedule", "StatusWriter", "training_arguments"]
 
@@ -41,7 +41,7 @@ StatusWriter = Callable[[int, int, float, float], None]
 """Called after every step with (step, total steps, loss of the step, supervised tokens per second)."""
 
 Monitor = Callable[[Sequence[TelemetryLine]], None]
-"""Called with the telemetry lines of every logging window, after they are on disk."""
+"""Called in the first process with the telemetry lines of every logging window, after they are on disk."""
 
 
 class StepPlan(torch.utils.data.Sampler[list[int]]):  # type: ignore[misc]
@@ -124,6 +124,7 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
         self._step_began = 0.0
         self._pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         self.draws = draws_for(config, units, Path(config.output_dir), num_steps, first_step)
+        self._new: set[int] = set()
         self._plan = StepPlan(self.draws, num_steps, first_step)
 
     def get_train_dataloader(self) -> Any:
@@ -171,6 +172,7 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
             self.window = Window(self.state.global_step)
         model.train()
         passes = self._passes(ranks.share(inputs))
+        self._new = self.draws.fresh(self.state.global_step)
         step = totals_of([unit for _, unit in inputs])
         size = ranks.world()[1]
         step_loss = 0.0
@@ -179,7 +181,8 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
             # Gradients meet once a step, with the last pass.
             is_apart = size > 1 and number + 1 < len(passes)
             with self.accelerator.no_sync(model) if is_apart else nullcontext(), self.flat.holding():
-                output = self.flat.run(one, self.recipe.loss, step, call=model, number=number, settled=settled)
+                more = {"settled": settled, "is_fresh_S": self._fresh(one)}
+                output = self.flat.run(one, self.recipe.loss, step, call=model, number=number, **more)
                 value = output.loss.item()
                 if not isfinite(value):
                     broken += broken_samples(output.row_loss_N, one.sample_N, one.examples)
@@ -266,6 +269,12 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
                 flat.close()
         return found
 
+    def _fresh(self, one: Pass) -> list[bool] | None:
+        """Says which samples of a pass the run has not learnt from before; None when none is."""
+        size = len(one.examples) // len(one.index_U)
+        is_fresh_S = [index in self._new for index in one.index_U for _ in range(size)]
+        return is_fresh_S if any(is_fresh_S) else None
+
     def _count(self, one: Pass, output: LossOutput) -> None:
         """Puts what a pass told about its samples into the window."""
         assert self.window is not None
@@ -273,6 +282,9 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
         if LOSS not in output.metrics:
             sample_N = torch.from_numpy(one.sample_N).to(output.row_loss_N.device)
             count_samples(self.window, output.row_loss_N, sample_N, counts, tags)
+            is_fresh_S = None if output.is_hit_N is None else self._fresh(one)
+            if is_fresh_S is not None:
+                count_first_passes(self.window, output.is_hit_N, sample_N, is_fresh_S, tags)
         for metric, values in (*output.metrics.items(), *output.rates.items()):
             size = len(tags) // len(values)
             for index, value in enumerate(values.tolist()):
@@ -316,7 +328,7 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
             self.window = None
             if self.config.report_to:
                 logs |= {f"{line.key.metric}/{line.key.tag}": line.stats.mean for line in lines if line.stats.n}
-            for monitor in self.monitors:
+            for monitor in self.monitors if ranks.world()[0] == 0 else ():
                 monitor(lines)
         super().log(logs, start_time)
 
@@ -391,7 +403,7 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
             self.status_writer(step, state.max_steps, self.trainer.step_loss, tokens / elapsed)
         is_last = step >= state.max_steps
         order = self.orders.next_order(ranks.strongest)
-        is_end = is_last or order in ("stop", "skip")
+        is_end = is_last or order in ("stop", "skip") or control.should_training_stop
         self._is_pausing = order == "pause" and not is_end
         control.should_save = (
             is_end or self._is_pausing or bool(config.save_every_steps and step % config.save_every_steps == 0)

@@ -34,20 +34,22 @@ class LossOutput:
 
     `loss` is the scalar to go back through; `row_loss_N` the detached cross-entropy (or divergence) of every
     prediction, for telemetry; `metrics` further detached values per sample or per unit (pair), by name: one named
-    "loss" is reported as the loss instead of the mean over rows. `rates` are such values that are 0 or 1.
+    "loss" is reported as the loss instead of the mean over rows. `rates` are such values that are 0 or 1. `is_hit_N`,
+    where `Rows.is_fresh_S` asks for it, says of each row whether its target was the likeliest token.
     """
 
     loss: Any
     row_loss_N: Any
     metrics: dict[str, Any] = field(default_factory=dict)
     rates: dict[str, Any] = field(default_factory=dict)
+    is_hit_N: Any = None
 
 
 class _LinearCrossEntropy(torch.autograd.Function):  # type: ignore[misc]
     """Cross-entropy of hidden rows through a weight, blockwise; also gives the rows' surprise, without gradient."""
 
     @staticmethod
-    def forward(ctx: Any, hidden_NH: Any, weight_VH: Any, target_N: Any, surprise: str) -> Any:
+    def forward(ctx: Any, hidden_NH: Any, weight_VH: Any, target_N: Any, surprise: str, is_hit_N: Any) -> Any:
         ctx.set_materialize_grads(False)
         num, block = len(target_N), _block_rows(len(target_N), len(weight_VH))
         loss_N = hidden_NH.new_empty(num, dtype=torch.float32)
@@ -56,7 +58,10 @@ class _LinearCrossEntropy(torch.autograd.Function):  # type: ignore[misc]
         for start in range(0, num, block):
             rows = slice(start, start + block)
             logp = (hidden_NH[rows] @ weight_VH.T).log_softmax(-1, dtype=torch.float32)
-            loss_N[rows] = -logp.gather(-1, target_N[rows, None])[:, 0]
+            right = logp.gather(-1, target_N[rows, None])[:, 0]
+            loss_N[rows] = -right
+            if is_hit_N is not None:
+                is_hit_N[rows] = right >= logp.amax(-1)
             if surprise != "none":
                 surprise_N[rows] = _surprise(logp, target_N[rows], surprise)
             kept = logp if block >= num else None
@@ -69,7 +74,7 @@ class _LinearCrossEntropy(torch.autograd.Function):  # type: ignore[misc]
     def backward(ctx: Any, *grads: Any) -> Any:
         grad_N = grads[0]
         if grad_N is None:
-            return None, None, None, None
+            return None, None, None, None, None
         hidden_NH, weight_VH, target_N = ctx.saved_tensors
         needs_hidden, needs_weight = ctx.needs_input_grad[:2]
         grad_hidden = torch.empty_like(hidden_NH) if needs_hidden else None
@@ -87,7 +92,7 @@ class _LinearCrossEntropy(torch.autograd.Function):  # type: ignore[misc]
             if needs_weight:
                 part = slope.T @ hidden_NH[rows]
                 grad_weight = part if grad_weight is None else grad_weight.add_(part)
-        return grad_hidden, grad_weight, None, None
+        return grad_hidden, grad_weight, None, None, None
 
 
 def _block_rows(num_rows: int, num_vocab: int) -> int:
@@ -110,7 +115,9 @@ def _surprise(logp_NV: Any, target_N: Any, metric: str) -> Any:
     return 1 - (right_N.exp() - others_NV.amax(-1).exp())
 
 
-def cross_entropy(hidden_NH: Any, head: Head, target_N: Any, *, surprise: Surprise = "none") -> tuple[Any, Any]:
+def cross_entropy(
+    hidden_NH: Any, head: Head, target_N: Any, *, surprise: Surprise = "none", is_hit_N: Any = None
+) -> tuple[Any, Any]:
     """Gives every row's cross-entropy, differentiable, and its surprise, detached (zeros for "none"), in float32.
 
     Args:
@@ -119,14 +126,17 @@ def cross_entropy(hidden_NH: Any, head: Head, target_N: Any, *, surprise: Surpri
         target_N: token ids; `IGNORE` gives loss 0 and surprise 0.
         surprise: entropy of the prediction | confidence: 1 - max p | perplexity: 1/p(target) |
             margin: 1 - (p(target) - p(best other)).
+        is_hit_N: booleans to fill: whether each target is the likeliest token.
     """
     is_ignored_N = target_N == IGNORE
     safe_N = target_N.masked_fill(is_ignored_N, 0)
     if isinstance(head, torch.Tensor):
-        loss_N, surprise_N = _LinearCrossEntropy.apply(hidden_NH, head, safe_N, surprise)
+        loss_N, surprise_N = _LinearCrossEntropy.apply(hidden_NH, head, safe_N, surprise, is_hit_N)
     else:
         logp_NV = head(hidden_NH).log_softmax(-1, dtype=torch.float32)
         loss_N = -logp_NV.gather(-1, safe_N[:, None])[:, 0]
+        if is_hit_N is not None:
+            is_hit_N.copy_(-loss_N.detach() >= logp_NV.detach().amax(-1))
         surprise_N = torch.zeros_like(loss_N)
         if surprise != "none":
             with torch.no_grad():

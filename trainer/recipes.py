@@ -50,7 +50,8 @@ class Rows:
     """What a loss sees of one pass; row i of `hidden_NH` predicts `target_N[i]` for sample `sample_N[i]`.
 
     `examples` are the samples; `index_U` the places of their units in the data set. `settled` is what the recipe's
-    `settle` made of all passes of the step, None for recipes without `measure`.
+    `settle` made of all passes of the step, None for recipes without `measure`. `is_fresh_S` says which samples the run
+    has not learnt from before, None where none is: of these, `LossOutput.is_hit_N` is wanted.
     """
 
     hidden_NH: Any
@@ -64,6 +65,7 @@ class Rows:
     step: StepTotals
     number: int = 0
     settled: Any = None
+    is_fresh_S: Any = None
 
     @property
     def num_samples(self) -> int:

@@ -59,14 +59,18 @@ class SupervisedRecipe:
 
     def loss(self, rows: Rows) -> LossOutput:
         """Gives the weighted cross-entropy."""
+        import torch
+
         from trainer.losses import LossOutput, cross_entropy, mean_loss, sample_sums
 
         config = self.config
+        is_hit_N = None if rows.is_fresh_S is None else torch.empty_like(rows.target_N, dtype=torch.bool)
         loss_N, surprise_N = cross_entropy(
             rows.hidden_NH,
             rows.head,
             rows.target_N,
             surprise=config.surprise_metric,  # type: ignore[arg-type]
+            is_hit_N=is_hit_N,
         )
         weight_N, metrics = rows.weight_N, {}
         if config.surprise_metric != "none":
@@ -81,7 +85,7 @@ class SupervisedRecipe:
             total=rows.step.total(config.loss_mean),
             count_S=rows.count_S,
         )
-        return LossOutput(loss=loss, row_loss_N=loss_N.detach(), metrics=metrics)
+        return LossOutput(loss=loss, row_loss_N=loss_N.detach(), metrics=metrics, is_hit_N=is_hit_N)
 
     def _weights(self, surprise_N: Any) -> Any:
         from trainer.losses import surprise_weights

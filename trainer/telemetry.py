@@ -17,6 +17,8 @@ from frontier_core.records import TagStats
 
 ALL = "all"
 LOSS = "loss"
+FIRST_PASS = "first_pass_accuracy"
+"""Share of answers the model would have given by itself just before it first learnt from them."""
 
 
 class Window:
@@ -123,6 +125,27 @@ def count_samples(window: Window, row_loss_N: Any, sample_N: Any, counts: Sequen
     sums_S.index_add_(0, sample_N, row_loss_N.double())
     for tag, total, count in zip(tags, sums_S.tolist(), counts, strict=True):
         window.add(tag, total / max(count, 1), count)
+
+
+def count_first_passes(
+    window: Window, is_hit_N: Any, sample_N: Any, is_fresh_S: Sequence[bool], tags: Sequence[str]
+) -> None:
+    """Adds, for each fresh sample, whether the model would have given its answer: every token was the likeliest one.
+
+    Args:
+        window: takes the rates.
+        is_hit_N: whether each prediction's target was the likeliest token.
+        sample_N: the sample of each.
+        is_fresh_S: which samples were never learnt from.
+        tags: tag of each sample.
+    """
+    import torch
+
+    misses_S = torch.zeros(len(tags), dtype=torch.int64, device=is_hit_N.device)
+    misses_S.index_add_(0, sample_N, (~is_hit_N).long())
+    for tag, num_misses, is_fresh in zip(tags, misses_S.tolist(), is_fresh_S, strict=True):
+        if is_fresh:
+            window.add_rate(tag, not num_misses, FIRST_PASS)
 
 
 def peak_memory_bytes() -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from curriculum.reweight import reweight
 from frontier_core.allocation import read_policy
-from frontier_core.domains import Domain, prior_weights
+from frontier_core.domains import Domain, load_domains, prior_weights
 from frontier_core.errors import ConfigError
 from frontier_core.events import EventSink, Key, TelemetryLine
 from frontier_core.jsonl import dumps
@@ -31,8 +31,8 @@ def window(step: int) -> list[TelemetryLine]:
 
 def test_in_run_reweighting_gives_the_bytes_of_the_offline_command(tmp_path: Path) -> None:
     policy = tmp_path / "policy.jsonl"
-    live = LiveReweighter(policy, prior_weights(DOMAINS), every=10)
-    live.start()
+    live = LiveReweighter(tmp_path, prior_weights(DOMAINS), every=10)
+    live.begin(is_fresh=True)
     assert [line.round for line in read_policy(policy)] == [0, 0, 0]
     sink = EventSink(tmp_path / "events.jsonl")
     seen = []
@@ -48,23 +48,83 @@ def test_in_run_reweighting_gives_the_bytes_of_the_offline_command(tmp_path: Pat
     assert len(set(seen)) == 7  # the priors and six decisions
 
 
-def test_a_run_goes_on_from_the_policy_that_is_there(tmp_path: Path) -> None:
-    policy = tmp_path / "policy.jsonl"
-    first = LiveReweighter(policy, prior_weights(DOMAINS), every=5)
-    first.start()
-    for step in (5, 10, 15):
-        first(window(step))
-    whole = policy.read_bytes()
-    for step in (10, 15):
-        policy.unlink(missing_ok=True)
-        again = LiveReweighter(policy, prior_weights(DOMAINS), every=5)
-        again.start()
-        for earlier in range(5, step + 1, 5):
-            again(window(earlier))
-        resumed = LiveReweighter(policy, prior_weights(DOMAINS), every=5)
-        resumed.start()
-        for later in range(step + 5, 16, 5):
-            resumed(window(later))
-        assert policy.read_bytes() == whole
+@pytest.mark.parametrize("stopped", [5, 10, 25])
+def test_a_run_that_goes_on_reads_its_windows_again(tmp_path: Path, stopped: int) -> None:
+    def follow(name: str, first: int, last: int, lost: int = 0) -> list[bytes]:
+        """Takes the windows of some steps; those of the last `lost` are in no file when the run goes on."""
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        live = LiveReweighter(folder, prior_weights(DOMAINS), every=10)
+        live.begin(is_fresh=first == 5)
+        found = []
+        for step in range(first, last + 1, 5):
+            if step <= last - lost:
+                sink = EventSink(folder / "events.jsonl")
+                sink.write(window(step))
+                sink.close()
+            live(window(step))
+            found.append((folder / "policy.jsonl").read_bytes())
+        return found
+
+    expected = follow("whole", 5, 40)
+    begun = follow("cut", 5, stopped + 10, lost=10)
+    resumed = follow("cut", stopped + 5, 40)
+    assert begun + resumed[2:] == expected
+
+
+def test_a_run_may_begin_at_a_policy_of_before(tmp_path: Path) -> None:
+    before = LiveReweighter(tmp_path, prior_weights(DOMAINS), every=5)
+    before.begin(is_fresh=True)
+    before(window(5))
+    (tmp_path / "policy.jsonl").rename(tmp_path / "given.jsonl")
+    live = LiveReweighter(tmp_path, prior_weights(DOMAINS), every=5, initial=tmp_path / "given.jsonl")
+    live.begin(is_fresh=True)
+    given, begun = read_policy(tmp_path / "given.jsonl"), read_policy(tmp_path / "policy.jsonl")
+    assert [line.weight for line in begun] == [line.weight for line in given]
+    assert [line.round for line in begun] == [0, 0, 0]
     with pytest.raises(ConfigError):
-        LiveReweighter(policy, prior_weights(DOMAINS), every=0)
+        LiveReweighter(tmp_path, prior_weights(DOMAINS), every=0)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("killed_at", [7, 13])
+def test_a_run_that_reweights_itself_is_resumed_to_the_same_bytes(
+    tmp_path: Path, tiny_model: Path, killed_at: int
+) -> None:
+    from frontier_core.jsonl import write_records
+    from frontier_ops import training
+    from tests.trainer.conftest import sums
+
+    write_records(tmp_path / "data.jsonl", sums(300))
+    (tmp_path / "domains.yaml").write_text(
+        "domains:\n- {name: a, skill: add, levels: [1]}\n- {name: s, skill: say, levels: [2]}\n"
+    )
+
+    def run(name: str, stop_at: int = 0) -> Path:
+        def stop(step: int, *_: object) -> None:
+            if step == stop_at:
+                raise RuntimeError("killed")
+
+        config, origins = training.resolve_config(
+            files=[str(tmp_path / "data.jsonl")],
+            model=str(tiny_model),
+            output=str(tmp_path / name),
+            overrides={
+                "reweight_every": 4, "reweight_domains": str(tmp_path / "domains.yaml"), "logging_every_steps": 2,
+                "save_every_steps": 3, "max_steps": 24, "batch_size": 80, "learning_rate": 1e-2, "device": "cpu",
+                "profile": "plain", "num_threads": 1, "run_id": "r",
+            },
+        )  # fmt: skip
+        training.train(config, origins=origins, on_status=stop)
+        return tmp_path / name
+
+    whole = run("whole")
+    with pytest.raises(RuntimeError, match="killed"):
+        run("cut", killed_at)
+    cut = run("cut")
+    for name in ("policy.jsonl", "weights.jsonl", "checkpoint-24/model.safetensors"):
+        assert (cut / name).read_bytes() == (whole / name).read_bytes(), name
+    offline = reweight(whole / "events.jsonl", load_domains(tmp_path / "domains.yaml"), every=4)
+    assert (whole / "policy.jsonl").read_bytes() == b"".join(dumps(record) + b"\n" for record in offline)
+    assert [line.round for line in read_policy(whole / "policy.jsonl")] == [6, 6]
+    assert len((whole / "weights.jsonl").read_text().splitlines()) == 3  # by size, the priors, and a block later

@@ -56,6 +56,11 @@ def test_unknown_targets_are_named_with_those_there_are(model_dir):
     assert "q_proj" in caught.value.hint
 
 
+def test_a_head_that_is_the_embeddings_too_gets_no_adapter(model_dir):
+    with quiet(), pytest.raises(ConfigError, match="lora_targets: lm_head is tied to the embeddings"):
+        add_adapter(load(model_dir), config(model_dir, adapter="lora", lora_targets="q_proj,lm_head"))
+
+
 def test_qlora_without_a_gpu_is_refused_with_the_way_out(model_dir):
     with pytest.raises(EnvironmentMissing, match="adapter qlora: 4-bit weights need a CUDA GPU") as caught:
         check_adapter(config(model_dir, adapter="qlora", device="cpu"))

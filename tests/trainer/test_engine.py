@@ -88,34 +88,61 @@ def test_model_learns_a_fact_it_is_told(config: Any, write: Write) -> None:
     assert answers == ["\N{THINKING FACE}" * 4 + "\ngreen", "\N{THINKING FACE}" * 4 + "\nwhite"]
 
 
-def test_loss_per_tag_is_that_of_a_plain_forward_pass(config: Any, write: Write, model_dir: Path) -> None:
+@pytest.mark.parametrize("layout", ["flat", "padded"])
+def test_loss_sums_per_tag_are_those_of_plain_forward_passes(
+    config: Any, write: Write, trained_dir: Path, layout: str
+) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    records = [chat("2 + 3?", "5"), chat("Say tree.", "tree tree tree", "say", 2)]
-    made = config(train_files=[str(write(records))], batch_size=2, max_steps=1)
+    records = sums(24, seed=9)
+    settings = {"batch_size": 24, "max_steps": 1, "model_dir": str(trained_dir), "layout": layout}
+    made = config(train_files=[str(write(records))], **settings)
     assert TrainerEngine().run_job(made).success
+    expected: dict[str, list[tuple[float, int]]] = {"skill=add,level=1": [], "skill=say,level=2": []}
     with quiet(), torch.inference_mode():
-        tokenizer = AutoTokenizer.from_pretrained(model_dir)
-        model = AutoModelForCausalLM.from_pretrained(model_dir)
-        expected = {}
+        folder = sorted(trained_dir.glob("checkpoint-*"))[-1]
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder)
         for record in records:
             prompt = tokenizer.apply_chat_template(record["messages"][:1], add_generation_prompt=True, tokenize=False)
             answer = "\N{THINKING FACE}" * 4 + "\n" + record["messages"][1]["content"] + "<|im_end|>"
             start = len(tokenizer(prompt)["input_ids"])
             ids = torch.tensor([tokenizer(prompt + answer)["input_ids"]])
-            scores = model(input_ids=ids).logits[0, start - 1 : -1].log_softmax(-1)
+            scores = model(input_ids=ids).logits[0, start - 1 : -1].double().log_softmax(-1)
             losses = -scores.gather(1, ids[0, start:, None])
-            expected[record["metadata"]["skill"]] = (losses.mean().item(), len(losses))
+            tag = f"skill={record['metadata']['skill']},level={record['metadata']['level']}"
+            expected[tag].append((losses.mean().item(), len(losses)))
     found = {line.key.tag: line for line in events(made.output_dir)}
-    assert sorted(found) == ["all", "skill=add,level=1", "skill=say,level=2"]
-    for tag, skill in (("skill=add,level=1", "add"), ("skill=say,level=2", "say")):
+    assert found.keys() == {"all", *expected}
+    expected["all"] = [part for parts in expected.values() for part in parts]
+    for tag, parts in expected.items():
         stats = found[tag].stats
-        assert (stats.n, stats.tokens) == (1, expected[skill][1])
-        assert stats.total == pytest.approx(expected[skill][0], rel=1e-5)
-        assert stats.total_sq == pytest.approx(stats.total**2)
-    assert found["all"].stats.tokens == expected["add"][1] + expected["say"][1]
+        assert (stats.n, stats.tokens) == (len(parts), sum(tokens for _, tokens in parts))
+        assert stats.total == pytest.approx(sum(mean for mean, _ in parts), rel=1e-6)
+        assert stats.total_sq == pytest.approx(sum(mean * mean for mean, _ in parts), rel=2e-6)
     assert (found["all"].key.run_id, found["all"].key.step_from, found["all"].key.step_to) == ("r0", 0, 1)
+
+
+def test_first_pass_accuracy_is_what_greedy_answers_would_have_been(
+    config: Any, write: Write, trained_dir: Path
+) -> None:
+    records = sums(16, seed=9)
+    made = config(
+        train_files=[str(write(records))], model_dir=str(trained_dir), batch_size=8, max_steps=6,
+        learning_rate=1e-12, logging_every_steps=1,
+    )  # fmt: skip
+    assert TrainerEngine().run_job(made).success
+    asked = [record["messages"][:1] for record in records]
+    answers = generate_answers(trained_dir, asked, profile="emoji_think", max_new_tokens=40)
+    rights = [
+        answer == "\N{THINKING FACE}" * 4 + "\n" + record["messages"][1]["content"]
+        for answer, record in zip(answers, records, strict=True)
+    ]
+    assert 0 < sum(rights) < 16
+    told = [line for line in events(made.output_dir, "first_pass_accuracy") if line.key.tag == "all"]
+    assert [(line.key.step_to, line.stats.trials) for line in told] == [(1, 8), (2, 8)]
+    assert sum(line.stats.successes for line in told) == sum(rights)
 
 
 @pytest.mark.parametrize("loss_mean", ["token", "example"])
@@ -213,6 +240,19 @@ def test_keyboard_interrupt_from_a_callback_leaves_a_checkpoint_first(config: An
     assert TrainerEngine().run_job(made).summary["resumed_from_step"] == 3
 
 
+def test_a_callback_may_end_the_run_which_then_goes_on(config: Any) -> None:
+    from transformers import TrainerCallback
+
+    class Stop(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            control.should_training_stop |= state.global_step == 5
+
+    stopped = TrainerEngine().run_job(config(), callbacks=[Stop()])
+    assert (stopped.summary["status"], stopped.global_step) == ("stopped", 5)
+    resumed = TrainerEngine().run_job(config())
+    assert (resumed.summary["resumed_from_step"], resumed.global_step) == (5, 9)
+
+
 def test_finished_run_says_so_and_does_nothing(config: Any) -> None:
     made = config()
     first = TrainerEngine().run_job(made)
@@ -294,8 +334,8 @@ def test_engine_reports_steps_monitors_see_lines_and_nothing_is_printed(config: 
         config(), monitors=[lambda lines: windows.append(len(lines))]
     )
     assert steps == [(step, 9) for step in range(1, 10)]
-    # The loss of `all` and of two tags; gradient norm, memory, seconds and strain of the run.
-    assert windows == [7, 7, 7]
+    # Loss and first pass of `all` and of two tags; gradient norm, memory, seconds and strain of the run.
+    assert windows == [10, 10, 10]
     assert capfd.readouterr() == ("", "")
 
 

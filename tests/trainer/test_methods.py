@@ -246,12 +246,41 @@ def test_an_adapter_learns_a_fact_and_resumes_bit_for_bit(run: Run, adder: Path,
     assert whole.success
     losses = told(whole, "loss")
     assert losses[0] > 1.5
-    # It levels off at 0.739 whatever the rate and the layout; the frozen, tied head of this model may be the limit.
-    assert losses[-1] < 0.8
+    assert losses[-1] < 1.02 * _least_loss(Path(adder), facts)
     (tmp_path / "fact" / "checkpoint-60" / "optimizer.pt").write_bytes(b"torn")
     resumed = run("fact", facts, **settings)
     assert resumed.summary["resumed_from_step"] == 30
     assert resumed.final_loss == whole.final_loss
+
+
+def _least_loss(run_dir: Path, records: list[Record]) -> float:
+    """The least loss any layers could reach under this model's norm and head: the hidden state itself is optimised.
+
+    A norm fixes how long a hidden state is, and the head of a hardly trained model has short rows: `5` can't be made
+    likelier than about 7 %.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from trainer.chat_template import encode, render
+
+    folder = run_dir / "checkpoint-60"
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    head, norm = model.get_output_embeddings().weight.detach(), model.model.norm.requires_grad_(False)
+    answers = [
+        [token for token, is_answer in zip(ids, mask, strict=True) if is_answer]
+        for ids, mask in encode(tokenizer, [render(tokenizer, record["messages"]) for record in records[:2]])
+    ]
+    targets = torch.tensor(sum(answers, []))  # noqa: RUF017
+    hidden = torch.randn(len(targets), head.shape[1], generator=torch.Generator().manual_seed(0), requires_grad=True)
+    optimizer = torch.optim.Adam([hidden], lr=0.05)
+    for _ in range(400):
+        losses = torch.nn.functional.cross_entropy(norm(hidden) @ head.T, targets, reduction="none")
+        optimizer.zero_grad()
+        losses.sum().backward()
+        optimizer.step()
+    parts = losses.detach().split([len(answer) for answer in answers])
+    return sum(part.mean().item() for part in parts) / len(parts)
 
 
 def test_qlora_is_refused_before_anything_is_written(run: Run, tmp_path: Path) -> None:

@@ -19,10 +19,11 @@ def test_killed_run_equals_the_undisturbed_one_across_a_policy_change(tmp_path: 
     import trainer.hf_trainer  # noqa: F401 - once, before forking
 
     resume.prepare(tmp_path)
-    assert resume.wait(resume.in_fork(lambda: resume.train(tmp_path, "undisturbed", **SETTINGS)), 300) == 0
+    rng = random.Random(1)
+    assert resume.wait(resume.in_fork(lambda: resume.train(tmp_path, "undisturbed", **SETTINGS)), 300, rng) == 0
     expected = resume.fingerprint(tmp_path / "undisturbed", 20)
     log = (tmp_path / "undisturbed" / "weights.jsonl").read_text().splitlines()
     assert ['"block":0' in line for line in log] == [True, True, False]
-    found = resume.torment(tmp_path, "killed", random.Random(1), 2.0, 3, **SETTINGS)
+    found = resume.torment(tmp_path, "killed", rng, 2.0, 3, **SETTINGS)
     assert (found["failed"], found["print"]) == (0, expected)
     assert found["kills"] >= 1
