@@ -66,8 +66,9 @@ class Pace:
     def wait_s(self, now: float, in_flight: int, tokens: int) -> float:
         """Gives how long the next request must wait: 0 to go, inf when only a reply can make room."""
         if self._first_refusal is not None:
-            if in_flight:
-                return inf  # what is on its way shows how much is accepted
+            left_s = self._cut_at + MEASURE_S - now
+            if in_flight and left_s > 0:
+                return left_s  # what is on its way shows how much is accepted; one slow answer holds up nobody
             self._begin_pacing(now)
         if in_flight >= min(self.window, self.concurrency):
             return inf

@@ -8,6 +8,7 @@ the same tasks, seed and journal give the same bytes.
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -92,7 +93,7 @@ class Asker:
         self._judge = judge
         self._estimator = estimator
         self._schema = schema
-        self._schema_tokens = 0 if schema is None else estimator.count(orjson.dumps(schema).decode())
+        self._schema_tokens = 0 if schema is None else estimator.count(json.dumps(schema))
         self._repairs = repairs
         self._samples: Counter[bytes] = Counter()
         self._asked = sampling.to_record()

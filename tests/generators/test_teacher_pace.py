@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generators.teachers.pace import Breaker, Pace
+from generators.teachers.pace import FIRST_RATE, Breaker, Pace
 
 
 def simulate(limit, burst, *, seconds=20.0, concurrency=64, latency=0.05, retry_after=1.0, **known):
@@ -64,6 +64,18 @@ def test_whatever_the_server_the_run_goes_on_and_keeps_its_places(limit, burst, 
     assert most <= 64
     assert any(at > 20 for at in accepted)
     assert len(refused) <= 200 + 0.3 * len(accepted)
+
+
+def test_one_slow_answer_does_not_hold_up_all_after_the_first_refusal():
+    pace = Pace(64)
+    for number in range(20):
+        pace.sent(0.0, 1)
+        if number < 18:
+            pace.accepted(0.1, 0.0)
+    pace.refused(0.2, 0.0, 1.0)
+    assert pace.wait_s(0.5, 1, 1) == pytest.approx(0.7)  # the last one may tell how much is accepted, for a second
+    assert pace.wait_s(1.2, 1, 1) <= 1.01
+    assert pace.rate == FIRST_RATE  # what was accepted is longer ago: nothing is known
 
 
 def test_a_refusal_cuts_once_for_all_that_were_on_their_way():
