@@ -196,6 +196,16 @@ def _chunks(stream: BinaryIO, name: str, part: Part | None) -> Iterator[list[byt
             raise _nothing_in(name)
 
 
+def count_lines(source: str | Path, end: int) -> int:
+    """Gives how many lines of a plain file begin before the byte `end`."""
+    count, place, last = 0, 0, b"\n"
+    with open(source, "rb", buffering=0) as file:
+        while place < end and (data := file.read(min(4 * CHUNK_BYTES, end - place))):
+            count += data.count(b"\n")
+            place, last = place + len(data), data[-1:]
+    return count + (last != b"\n")
+
+
 def _chunks_of_part(stream: BinaryIO, part: Part) -> Iterator[list[bytes]]:
     place = part.start
     if place > 0:

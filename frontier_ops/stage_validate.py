@@ -9,7 +9,7 @@ from typing import Any
 
 from frontier_core.atomic import write_bytes
 from frontier_core.jsonl import dumps
-from frontier_ops.parallel_validate import Write, judge_parts, num_parts
+from frontier_ops.parallel_validate import Piece, Write, judge_parts, num_parts, piece_of
 from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, earlier, silent
 from validators import content_gate, schema_gate
 from validators.base import GateSettings
@@ -31,6 +31,7 @@ def validate(
 ) -> StageResult:
     """Holds every line against both gates. Without a target nothing is written but the report.
 
+    `on_reject` gets rejected lines: all of them, or of each worker but the first its first hundred.
     With `reuse` outputs that would come out the same byte for byte are left as they are, and there is no report.
 
     Raises:
@@ -47,8 +48,8 @@ def validate(
     if workers > 1 and not run.is_bulk:
         on_note(f"--workers {workers}: level {settings.level} compares records, so one process judges them")
     if target is None:
-        for judged, _, _ in _judged(run, source, count, None, notes):
-            _complain([line for line in judged if not line.verdict.ok], on_reject)
+        for piece in _pieces(run, source, count, None, notes, keeps_rejects=False):
+            _complain(piece, on_reject)
         result = StageResult(tally=run.tally, num_out=run.num_records - run.tally.num_rejected)
     else:
         producer = f"{_gates()}/{settings.level}"
@@ -65,12 +66,13 @@ def validate(
                 if is_file
                 else partial(Batch.marked, level=settings.level)
             )
-            for judged, block, num_accepted in _judged(run, source, count, write, notes):
-                if block or num_accepted:
-                    writer.output.write_block(block, num_accepted)
-                rejected = [line for line in judged if not line.verdict.ok]
-                writer.keep(*(line.rejected() for line in rejected))
-                _complain(rejected, on_reject)
+            keeps_rejects = target.rejects_path is not None
+            for piece in _pieces(run, source, count, write, notes, keeps_rejects=keeps_rejects):
+                if piece.accepted or piece.num_accepted:
+                    writer.output.write_block(piece.accepted, piece.num_accepted)
+                if piece.rejects:
+                    writer.keep_block(piece.rejects, piece.num_rejects)
+                _complain(piece, on_reject)
             if is_file:
                 # The records of a file stay as they were, byte for byte: its sidecar says what judged them.
                 run.tally.marks[mark_of(settings.level)] += writer.output.num_records
@@ -95,19 +97,19 @@ def write_reports(report: dict[str, Any], *, sarif: str = "", html: str = "") ->
         write_bytes(Path(html), page(report).encode())
 
 
-def _judged(
-    run: Validation, source: str, count: int, write: Write | None, notes: list[str]
-) -> Iterator[tuple[list[Judged], bytes, int]]:
-    """Yields (lines looked at more closely, accepted bytes, accepted records), in order."""
+def _pieces(
+    run: Validation, source: str, count: int, write: Write | None, notes: list[str], *, keeps_rejects: bool
+) -> Iterator[Piece]:
+    """Yields what became of the lines of a source, in order."""
     if count > 1:
-        yield from judge_parts(run, source, count, write=write, notes=notes)
+        yield from judge_parts(run, source, count, write=write, keeps_rejects=keeps_rejects, notes=notes)
         return
     if run.is_bulk:
         batches = run.batches(source, notes=notes, keeps=write is not None)
     else:
         batches = _one_by_one(run, source, notes)
     for batch in batches:
-        yield batch.judged, write(batch) if write and batch.lines else b"", batch.num_accepted
+        yield piece_of(batch, write, keeps_rejects=keeps_rejects)
 
 
 def _one_by_one(run: Validation, source: str, notes: list[str]) -> Iterator[Batch]:
@@ -115,8 +117,8 @@ def _one_by_one(run: Validation, source: str, notes: list[str]) -> Iterator[Batc
         yield Batch([judged.row.raw + b"\n"] if judged.verdict.ok else [], 0, int(judged.verdict.ok), [judged])
 
 
-def _complain(rejected: list[Judged], on_reject: Callable[[Judged], None]) -> None:
-    for line in rejected:
+def _complain(piece: Piece, on_reject: Callable[[Judged], None]) -> None:
+    for line in piece.rejected:
         on_reject(line)
 
 
