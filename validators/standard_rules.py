@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
-from itertools import pairwise
 from math import sqrt
 
 from frontier_core.jsonl import dumps, loads
 from frontier_core.profiles import undress
 from frontier_core.records import Record, metadata_of, tag_of
 from validators.base import Check, Finding, GateSettings, Place
+from validators.text_rules import text_findings
 from validators.texts import answer_of, texts_of
 
-REPEATS = 8
-"""The same line or word this often in a row is degenerate output, not language."""
-
-_REPEATED_WORD = rf"(?:^|\s)(\S{{1,40}})(?:\s+\1){{{REPEATS - 1},}}(?=\s|$)"
-# Patterns stay text: `re` compiles each at its first use, which a start-up of one line never reaches.
-_MOJIBAKE = ("\N{REPLACEMENT CHARACTER}", "Ã©", "â€™", "â€œ", "Ã¼", "ðŸ")
-_SECRETS = (
-    ("-----BEGIN", r"-----BEGIN [A-Z ]*PRIVATE KEY-----", "a private key"),
-    ("AKIA", r"\bAKIA[0-9A-Z]{16}\b", "an AWS access key"),
-    ("gh", r"\bgh[pousr]_[A-Za-z0-9]{36}\b", "a GitHub token"),
-    ("sk-", r"\bsk-(?:ant-|proj-)?[A-Za-z0-9_-]{32,}\b", "an API key"),
-)
-_OUTSIDE = r"file://\S+|(?<![\w~.])/(?:Users|home|mnt|media)/[\w.-]+/\S*|\b[A-Za-z]:\\Users\\\S+"
 _JSON_SKILLS = ("syllo",)
 
 
@@ -51,12 +37,12 @@ class Duplicates(Check):
 
 
 class Text(Check):
-    """Damage, secrets, references to files outside and degenerate repetition in any text of a record."""
+    """What must not stand in any text of a record; see text_rules.py."""
 
     def see(self, record: Record, at: Place) -> Iterator[Finding]:
         """Gives what is wrong with the texts of one record."""
         for pointer, text in texts_of(record):
-            yield from _text_findings(text, pointer, may_name_paths=at.spec == "plan_v1" or "EXECUTING_PLAN" in text)
+            yield from text_findings(text, pointer, may_name_paths=at.spec == "plan_v1" or "EXECUTING_PLAN" in text)
 
 
 class Lengths(Check):
@@ -116,38 +102,6 @@ class Balance(Check):
         if len(self.tags) > 1 and largest[1] > 0.8 * total and total >= 20:
             message = f"{largest[1]} of {total} records are {largest[0]}"
             yield 0, Finding(code="imbalance", message=message, severity="warning", remedy="frontier reweight")
-
-
-def _text_findings(text: str, pointer: str, *, may_name_paths: bool) -> Iterator[Finding]:
-    for sign in _MOJIBAKE:
-        if sign in text:
-            message = f"damaged encoding: {sign!r}"
-            yield Finding(code="encoding_damage", message=message, pointer=pointer, remedy="decode the source as UTF-8")
-            break
-    for literal, pattern, what in _SECRETS:
-        if literal in text and re.search(pattern, text):
-            yield Finding(
-                code="secret", message=f"holds {what}", pointer=pointer, remedy="revoke it and drop the record"
-            )
-    if "/" in text or "\\" in text:
-        outside = re.search(_OUTSIDE, text)
-        if outside and not may_name_paths:
-            message = f"refers to a file outside the record: {outside.group()[:60]}"
-            yield Finding(
-                code="outside_file", message=message, pointer=pointer, remedy="put the content into the prompt"
-            )
-    if len(text) > 40 and (re.search(_REPEATED_WORD, text) or _same_lines(text)):
-        yield Finding(code="degenerate", message=f"the same piece {REPEATS} times in a row", pointer=pointer)
-
-
-def _same_lines(text: str) -> bool:
-    lines = [line for line in text.splitlines() if line.strip()]
-    run = 1
-    for before, after in pairwise(lines):
-        run = run + 1 if before == after else 1
-        if run >= REPEATS:
-            return True
-    return False
 
 
 def _json_answer(answer: str, pointer: str) -> Iterator[Finding]:
