@@ -44,8 +44,8 @@ def validate(
             return done
     run = Validation(settings, spec)
     notes: list[str] = []
-    count = num_parts(source, workers) if run.is_bulk else 1
-    if workers > 1 and not run.is_bulk:
+    count = num_parts(source, workers) if run.has_parts else 1
+    if workers > 1 and not run.has_parts:
         on_note(f"--workers {workers}: level {settings.level} compares records, so one process judges them")
     if target is None:
         for piece in _pieces(run, source, count, None, notes, keeps_rejects=False):

@@ -69,6 +69,11 @@ class Validation:
     @property
     def is_bulk(self) -> bool:
         """Says whether lines may be judged in bulk: the level has no rule that the fast path does not know."""
+        return self.settings.level != "deep"
+
+    @property
+    def has_parts(self) -> bool:
+        """Says whether ranges of a file may be judged apart: the level has no rule that compares records."""
         return self.settings.level == "quick"
 
     def batches(
@@ -91,14 +96,26 @@ class Validation:
         """
         schema, content = SchemaGate(self.spec), ContentGate(settings=self.settings)
         self.ends = LineEnds(STDIN_NAME if str(source) == "-" else str(source))
-        bulk = Bulk(self.spec, self.settings.profile, lambda row: self._judge(row, schema, content))
+        sure_rules = None
+        if self.settings.level == "standard":
+            from validators.sure_rules import SureRules
+
+            sure_rules = SureRules(content)
+        bulk = Bulk(self.spec, self.settings.profile, lambda row: self._judge(row, schema, content), sure_rules)
         bulk.num_lines = lines_before
         for batch in bulk.batches(source, part=part, ends=self.ends, keeps=keeps):
             for judged in batch.judged:
                 self._count(judged)
             yield batch
+        sure = Tally()
         for path in bulk.paths.values():
-            path.tally(self.tally)
+            path.tally(sure)
+        for mine, theirs in zip(self.tally.counters(), sure.counters(), strict=True):
+            mine.update(theirs)
+        if sure_rules is not None:
+            sure_rules.finish(sure.tags)
+        self.whole_file = content.finish().file
+        self.facts = content.facts()
         self.num_records = self.ends.num_rows
         if part is None:
             self.ends.tell(notes)
@@ -175,7 +192,7 @@ class Validation:
             return Judged(row, "", Verdict(findings=problem_findings(row.problem)))
         spec, findings = schema.check(row.record)
         if not findings:
-            findings = tuple(content.check(row.record, spec, row.number, row.path))
+            findings = tuple(content.check(row.record, spec, row.number, row.path, row.raw))
         return Judged(row, spec, Verdict(findings=findings))
 
     def _count(self, judged: Judged) -> None:
