@@ -6,8 +6,10 @@ for the careful reader of ingest.py, line by line. Sums are the same to the bit 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from math import fsum
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -45,6 +47,7 @@ class _Line(msgspec.Struct, gc=False):
 
 _DECODER = msgspec.json.Decoder(_Line)
 _Place = tuple[str, int, int, str, str, int | None, str, str]
+_PLACE = attrgetter("run_id", "step_from", "step_to", "tag", "metric", "round", "source", "source_sha256")
 
 
 def blocks(file: BinaryIO) -> Iterator[bytes]:
@@ -104,17 +107,9 @@ def _decoded(block: bytes) -> list[_Line] | None:
 
 
 def _add(lines: list[_Line], source: Source) -> None:
-    grouped: dict[_Place, list[_Line]] = {}
-    for line in lines:
-        place = (
-            line.run_id, line.step_from, line.step_to, line.tag, line.metric, line.round, line.source,
-            line.source_sha256,
-        )  # fmt: skip
-        group = grouped.get(place)
-        if group is None:
-            grouped[place] = [line]
-        else:
-            group.append(line)
+    grouped: defaultdict[_Place, list[_Line]] = defaultdict(list)
+    for place, line in zip(map(_PLACE, lines), lines, strict=True):
+        grouped[place].append(line)
     for (run_id, first, last, tag, metric, number, name, digest), group in grouped.items():
         origin = (name or source.name, digest) if digest else (source.name, source.digest)
         key = (Key(run_id, first, last, tag, metric), number, *origin)

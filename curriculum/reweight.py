@@ -51,7 +51,7 @@ def reweight(
     """
     rule = policy_named(policy)
     settings = settings or PolicySettings()
-    lines: list[PolicyLine] | None = read_policy(previous) if previous is not None else None
+    lines: Sequence[PolicyLine] | None = read_policy(previous) if previous is not None else None
     seen = max((line.round for line in lines or ()), default=0)
     priors = prior_weights(domains)
     if every:

@@ -31,6 +31,8 @@ class PolicySettings:
     """Progress is relative to the loss, but never to less than this; above 0."""
     min_share: float = 0.1
     """Progress is per unit of weight/prior to the power 1/2, and this is the least ratio taken; above 0."""
+    progress_margin: float = 1.0
+    """Standard errors deducted from the fall of the loss before it counts as progress; from 0."""
     base_progress: float = 0.2
     """Added to the progress factor, so that a plateau does not starve a cell; from 0."""
     max_progress: float = 2.0
@@ -91,6 +93,7 @@ class PolicySettings:
             "loss_floor": self.loss_floor >= 0,
             "min_loss": self.min_loss > 0,
             "min_share": self.min_share > 0,
+            "progress_margin": self.progress_margin >= 0,
             "base_progress": self.base_progress >= 0,
             "max_progress": self.max_progress > 0,
             "gate_closed": 0 <= self.gate_closed < 1,

@@ -9,10 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from math import fsum
 from typing import Any
 
+import numpy as np
+
+from curriculum.columns import project_columns
 from frontier_core.allocation import PolicyLine, natural_order
 from frontier_core.errors import ConfigError
 
-Policy = Callable[..., list[PolicyLine]]
+Policy = Callable[..., Sequence[PolicyLine]]
 """(domains_prior, stats, previous, *, settings, round_number) -> lines; see `curriculum.policy.update`."""
 
 
@@ -30,31 +33,10 @@ def normalised(prior: Mapping[str, float]) -> dict[str, float]:
 
 
 def project(targets: Mapping[str, float], bounds: Mapping[str, tuple[float, float]]) -> tuple[dict[str, float], float]:
-    """Gives the weights nearest to the targets that sum to 1 inside the bounds, and the common factor they share.
-
-    Nearest in relative entropy: each weight is its target times one factor, clipped to its bounds.
-
-    Args:
-        targets: tag -> wanted weight, above 0.
-        bounds: tag -> (low, high); the lows sum to at most 1, the highs to at least 1.
-    Returns:
-        (tag -> weight, factor); the sum is 1 within 1e-12.
-    """
-    rows = [(targets[tag], low, high) for tag, (low, high) in bounds.items()]
-
-    def total(factor: float) -> float:
-        return fsum([min(max(factor * target, low), high) for target, low, high in rows])
-
-    # The sum is piecewise linear in the factor: find the piece by bisection over its corners, then solve it.
-    corners = sorted({edge / target for target, low, high in rows for edge in (low, high)})
-    first, last = 0, len(corners) - 1
-    while last - first > 1:
-        middle = (first + last) // 2
-        first, last = (middle, last) if total(corners[middle]) <= 1.0 else (first, middle)
-    left, right = corners[first], corners[last]
-    below, above = total(left), total(right)
-    factor = left if above <= below else left + (right - left) * min(1.0, max(0.0, (1.0 - below) / (above - below)))
-    return {tag: min(max(factor * targets[tag], low), high) for tag, (low, high) in bounds.items()}, factor
+    """Gives the weights nearest to the targets inside the bounds, by tag; see `columns.project_columns`."""
+    low, high = (np.array([bounds[tag][side] for tag in targets]) for side in (0, 1))
+    weights, factor = project_columns(np.array(list(targets.values())), low, high)
+    return dict(zip(targets, weights.tolist(), strict=True)), factor
 
 
 def plain_lines(

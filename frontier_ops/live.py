@@ -48,7 +48,7 @@ class LiveReweighter:
         self._every = every
         self._rule = policy_named(policy)
         self._settings = settings or PolicySettings()
-        self._lines: list[PolicyLine] | None = read_policy(path) if path.is_file() else None
+        self._lines: Sequence[PolicyLine] | None = read_policy(path) if path.is_file() else None
         self._pending: list[TelemetryLine] = []
         self._step = 0
 

@@ -8,6 +8,7 @@ costs nothing), and, for arms that ask for it, answers to held-out problems, who
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from json import dumps
@@ -16,7 +17,7 @@ from random import Random
 from typing import Any
 
 import torch
-from model import ModelConfig, TinyQwen3, pack, score
+from model import Batch, ModelConfig, TinyQwen3, pack, score
 from suites import SUITES, VOCABULARY, Domain
 from torch import Tensor
 
@@ -81,6 +82,15 @@ class _Sums:
             reference=known,
         )
 
+    def row(self, weight: float) -> list[float]:
+        """Gives a round's figures for the record: weight, right and tried answers, readings, mean and spread of loss.
+
+        Policies can be studied on these without training anything.
+        """
+        right, trials = (self.right, self.trials) if self.trials else (self.first_right, self.first_trials)
+        loss = TagStats(n=self.n, total=self.total, total_sq=self.total_sq)
+        return [round(weight, 5), right, trials, self.n, round(loss.mean, 5), round(loss.standard_error, 5)]
+
 
 def _rate(right: int, trials: int) -> TagStats:
     return TagStats(n=trials, total=float(right), total_sq=float(right), successes=right, trials=trials)
@@ -127,16 +137,18 @@ class Run:
         self.references = references
         self.model = TinyQwen3(ModelConfig(vocabulary=len(VOCABULARY)), seed=seed)
         self.sources = [_Source(domain, seed) for domain in self.domains]
-        self.tests = [self._held_out(domain, f"test-{domain.tag}", budget.test_items) for domain in self.domains]
+        tests = [self._held_out(domain, f"test-{domain.tag}", budget.test_items) for domain in self.domains]
+        self.test = pack([example for examples in tests for example in examples])
         self.prior = {domain.tag: domain.prior for domain in self.domains}
         self.policy = policy_named(arm.policy)
         self.settings = PolicySettings.from_mapping(arm.settings)
-        self.lines: list[PolicyLine] = self.policy(self.prior, {}, None, settings=self.settings, round_number=0)
+        self.lines: Sequence[PolicyLine] = self.policy(self.prior, {}, None, settings=self.settings, round_number=0)
         self.sums = [_Sums() for _ in self.domains]
         self.last_fresh = [0] * len(self.domains)
         self.train_tokens = self.eval_tokens = 0
         self.domain_tokens = [0] * len(self.domains)
         self.policy_s = 0.0
+        self.trace: list[list[list[float]]] = []
 
     @staticmethod
     def _held_out(domain: Domain, seed: str, num: int) -> list[tuple[list[int], list[int]]]:
@@ -166,7 +178,8 @@ class Run:
             "scored": [domain.is_scored for domain in self.domains],
             "curve": curve,
             "domain_tokens": self.domain_tokens,
-            "losses": {tag: self._last_loss(index) for index, tag in enumerate(self.tags)},
+            "losses": self._last_losses(),
+            "trace": self.trace,
             "policy_s": round(self.policy_s, 4),
             "rounds": max(1, budget.steps // self.arm.every),
             "cpu_s": round(time.process_time() - start, 2),
@@ -212,12 +225,12 @@ class Run:
     def _round(self, step: int) -> None:
         """Tests what the arm wants tested, then asks the policy."""
         for index, domain in enumerate(self.domains):
-            is_stale = step - self.last_fresh[index] >= 4 * self.arm.every
-            if self.arm.evals or (self.arm.stale_evals and is_stale and step % (4 * self.arm.every) == 0):
+            is_stale = step - self.last_fresh[index] >= self.arm.every
+            if self.arm.evals or (self.arm.stale_evals and is_stale):
                 num = self.arm.evals or self.arm.stale_evals
                 items = self._held_out(domain, f"eval-{self.seed}-{step}-{domain.tag}", num)
                 self.eval_tokens += sum(len(ids) for ids, _ in items)
-                losses_b, right_b = self._answers(items)
+                losses_b, right_b = self._answers(pack(items))
                 sums = self.sums[index]
                 sums.trials += num
                 sums.right += int(right_b.sum())
@@ -227,6 +240,8 @@ class Run:
                     sums.total_sq += float((losses_b**2).sum())
                     sums.tokens += sum(label >= 0 for _, labels in items for label in labels)
         stats = {tag: sums.cell(self.references.get(tag)) for tag, sums in zip(self.tags, self.sums, strict=True)}
+        weights = {line.tag: line.weight for line in self.lines}
+        self.trace.append([sums.row(weights[tag]) for tag, sums in zip(self.tags, self.sums, strict=True)])
         start = time.process_time()
         self.lines = self.policy(
             self.prior, stats, self.lines, settings=self.settings, round_number=step // self.arm.every
@@ -234,14 +249,15 @@ class Run:
         self.policy_s += time.process_time() - start
         self.sums = [_Sums() for _ in self.domains]
 
-    def _answers(self, items: list[tuple[list[int], list[int]]]) -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
-            _, losses_b, right_b = score(self.model, pack(items))
+    @torch.inference_mode()
+    def _answers(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        _, losses_b, right_b = score(self.model, batch)
         return losses_b, right_b
 
     def _test(self) -> list[float]:
-        return [round(self._answers(items)[1].float().mean().item(), 4) for items in self.tests]
+        right = self._answers(self.test)[1].float().view(len(self.domains), -1).mean(1)
+        return [round(value, 4) for value in right.tolist()]
 
-    def _last_loss(self, index: int) -> float:
-        losses_b, _ = self._answers(self.tests[index])
-        return round(float(losses_b.mean()), 5)
+    def _last_losses(self) -> dict[str, float]:
+        losses = self._answers(self.test)[0].view(len(self.domains), -1).mean(1)
+        return {tag: round(value, 5) for tag, value in zip(self.tags, losses.tolist(), strict=True)}

@@ -205,6 +205,7 @@ def test_the_reason_names_the_figures_and_the_limit() -> None:
 CHANGED = {
     "accuracy_memory": 0.1, "fast_rate": 0.9, "slow_rate": 0.4, "noise_memory": 0.05, "loss_floor": 0.3,
     "min_loss": 1.0, "min_share": 3.0, "base_progress": 1.0, "max_progress": 0.5, "gate_closed": 0.0,
+    "progress_margin": 8.0,
     "gate_open": 0.4, "gate_least": 0.9, "progress_z": 1e6, "progress_share": 0.9, "alive_mastery": 0.9,
     "patience": 0, "stall_decay": 0.4, "stall_least": 0.9, "recovery": 3.0, "exploration": 0.9, "floor": 0.9,
     "cap": 1.05, "step": 1.05, "min_trials": 500, "min_tokens": 10**6, "cost_power": 1.0, "focus": 3.0,
@@ -335,3 +336,27 @@ def test_focus_and_cost_are_powers_worked_by_hand() -> None:
     assert (first.factors["cost"], second.factors["cost"]) == pytest.approx((0.6**0.5, 3**0.5))
     u = [(1 - 10.5 / 41) * 1.2 * 0.6**0.5, (1 - 30.5 / 41) * 1.2 * 3**0.5]
     assert first.evidence["target"] == pytest.approx(u[0] ** 2 / (u[0] ** 2 + u[1] ** 2))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(evidence(), min_size=2, max_size=5))
+def test_going_on_in_memory_gives_the_bytes_of_going_on_from_the_file(history: list) -> None:
+    prior = dict.fromkeys(TAGS, 1.0)
+    kept, read = None, None
+    for stats in history:
+        kept = update(prior, stats, kept, settings=DEFAULTS)
+        read = list(update(prior, stats, read, settings=DEFAULTS))
+    assert [line.to_record() for line in kept] == [line.to_record() for line in read]
+    assert kept.weights() == weights(read)
+
+
+def test_no_sentence_is_made_before_somebody_reads_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    monkeypatch.setattr("curriculum.policy.explain", lambda line, **_: made.append(line.tag) or line)
+    lines = None
+    for _ in range(3):
+        lines = update({"skill=a": 1.0, "skill=b": 1.0}, {"skill=a": cell(5, 40)}, lines, settings=DEFAULTS)
+    assert lines.weights().keys() == {"skill=a", "skill=b"}
+    assert made == []
+    assert lines[0].tag == "skill=a"
+    assert made == ["skill=a", "skill=b"]
