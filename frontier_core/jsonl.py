@@ -185,7 +185,7 @@ def _chunks(stream: BinaryIO, name: str, part: Part | None) -> Iterator[list[byt
         lines = _lines(stream, name)
         while chunk := list(islice(lines, CHUNK_LINES)):
             yield chunk
-    elif name == STDIN_NAME:
+    elif name == STDIN_NAME or not stream.seekable():  # a named pipe too
         yield from _chunks_of_pipe(stream, name)
     else:
         num_chunks = 0
@@ -194,6 +194,20 @@ def _chunks(stream: BinaryIO, name: str, part: Part | None) -> Iterator[list[byt
             yield chunk
         if num_chunks == 0:
             raise _nothing_in(name)
+
+
+def count_lines(source: str | Path, end: int, *, start: int = 0) -> int:
+    """Gives how many lines of a plain file begin in its bytes [start, end)."""
+    before = last = b"\n"
+    count, place = 0, start
+    with open(source, "rb", buffering=0) as file:
+        if start > 0:
+            file.seek(start - 1)
+            before = last = file.read(1)
+        while place < end and (data := file.read(min(4 * CHUNK_BYTES, end - place))):
+            count += data.count(b"\n")
+            place, last = place + len(data), data[-1:]
+    return count + (last != b"\n") - (before != b"\n")
 
 
 def _chunks_of_part(stream: BinaryIO, part: Part) -> Iterator[list[bytes]]:

@@ -107,13 +107,17 @@ class StageWriter:
         self.result.tally.reject(line["code"], _generator_in(line))
         self.keep(line)
 
-    def keep(self, *lines: Record) -> None:
-        """Writes lines to the rejects file, if there is one, without counting them as rejected."""
+    def keep(self, line: Record) -> None:
+        """Writes a line to the rejects file, if there is one, without counting it as rejected."""
+        self.keep_block(dumps(line) + b"\n", 1)
+
+    def keep_block(self, block: bytes, num_lines: int) -> None:
+        """As `keep`, for that many lines as they will stand there."""
         path = self.target.rejects_path
-        if self._rejects is None and path is not None and lines:
+        if self._rejects is None and path is not None:
             self._rejects = self._stack.enter_context(Output(path))
         if self._rejects is not None:
-            self._rejects.write_block(b"".join([dumps(line) + b"\n" for line in lines]), len(lines))
+            self._rejects.write_block(block, num_lines)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         self._stack.__exit__(kind, error, trace)

@@ -9,7 +9,7 @@ from typing import Any
 
 from frontier_core.atomic import write_bytes
 from frontier_core.jsonl import dumps
-from frontier_ops.parallel_validate import Write, can_split, judge_on, judge_parts, num_parts
+from frontier_ops.parallel_validate import Piece, Write, can_split, judge_on, judge_parts, num_parts, piece_of
 from frontier_ops.spread import Spread
 from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, earlier, silent
 from validators import content_gate, schema_gate
@@ -33,7 +33,8 @@ def validate(
 ) -> StageResult:
     """Holds every line against both gates. Without a target nothing is written but the report.
 
-    `spread` judges ranges of a plain file on a Ray cluster, at the level that is judged in bulk.
+    `spread` judges ranges of a plain file on a Ray cluster, at the level that compares no records.
+    `on_reject` gets rejected lines: all of them, or of each worker but the first its first hundred.
     With `reuse` outputs that would come out the same byte for byte are left as they are, and there is no report.
 
     Raises:
@@ -46,16 +47,16 @@ def validate(
             return done
     run = Validation(settings, spec)
     notes: list[str] = []
-    count = num_parts(source, workers) if run.is_bulk else 1
-    if (workers > 1 or spread) and not run.is_bulk:
+    count = num_parts(source, workers) if run.has_parts else 1
+    if (workers > 1 or spread) and not run.has_parts:
         how = "--engine ray" if spread else f"--workers {workers}"
         on_note(f"{how}: level {settings.level} compares records, so one process judges them")
     elif spread and not can_split(source):
         on_note("--engine ray: a pipe or a compressed file has no ranges, so one process judges it")
-    judge = partial(_judged, spread if run.is_bulk and can_split(source) else None)
+    pieces = partial(_pieces, spread if run.has_parts and can_split(source) else None)
     if target is None:
-        for judged, _, _ in judge(run, source, count, None, notes):
-            _complain([line for line in judged if not line.verdict.ok], on_reject)
+        for piece in pieces(run, source, count, None, notes, keeps_rejects=False):
+            _complain(piece, on_reject)
         result = StageResult(tally=run.tally, num_out=run.num_records - run.tally.num_rejected)
     else:
         producer = f"{_gates()}/{settings.level}"
@@ -72,12 +73,13 @@ def validate(
                 if is_file
                 else partial(Batch.marked, level=settings.level)
             )
-            for judged, block, num_accepted in judge(run, source, count, write, notes):
-                if block or num_accepted:
-                    writer.output.write_block(block, num_accepted)
-                rejected = [line for line in judged if not line.verdict.ok]
-                writer.keep(*(line.rejected() for line in rejected))
-                _complain(rejected, on_reject)
+            keeps_rejects = target.rejects_path is not None
+            for piece in pieces(run, source, count, write, notes, keeps_rejects=keeps_rejects):
+                if piece.accepted or piece.num_accepted:
+                    writer.output.write_block(piece.accepted, piece.num_accepted)
+                if piece.rejects or piece.num_rejects:
+                    writer.keep_block(piece.rejects, piece.num_rejects)
+                _complain(piece, on_reject)
             if is_file:
                 # The records of a file stay as they were, byte for byte: its sidecar says what judged them.
                 run.tally.marks[mark_of(settings.level)] += writer.output.num_records
@@ -102,22 +104,29 @@ def write_reports(report: dict[str, Any], *, sarif: str = "", html: str = "") ->
         write_bytes(Path(html), page(report).encode())
 
 
-def _judged(
-    spread: Spread | None, run: Validation, source: str, count: int, write: Write | None, notes: list[str]
-) -> Iterator[tuple[list[Judged], bytes, int]]:
-    """Yields (lines looked at more closely, accepted bytes, accepted records), in order."""
+def _pieces(
+    spread: Spread | None,
+    run: Validation,
+    source: str,
+    count: int,
+    write: Write | None,
+    notes: list[str],
+    *,
+    keeps_rejects: bool,
+) -> Iterator[Piece]:
+    """Yields what became of the lines of a source, in order."""
     if spread is not None:
-        yield from judge_on(spread, run, source, write=write, notes=notes)
+        yield from judge_on(spread, run, source, write=write, keeps_rejects=keeps_rejects, notes=notes)
         return
     if count > 1:
-        yield from judge_parts(run, source, count, write=write, notes=notes)
+        yield from judge_parts(run, source, count, write=write, keeps_rejects=keeps_rejects, notes=notes)
         return
     if run.is_bulk:
         batches = run.batches(source, notes=notes, keeps=write is not None)
     else:
         batches = _one_by_one(run, source, notes)
     for batch in batches:
-        yield batch.judged, write(batch) if write and batch.lines else b"", batch.num_accepted
+        yield piece_of(batch, write, keeps_rejects=keeps_rejects)
 
 
 def _one_by_one(run: Validation, source: str, notes: list[str]) -> Iterator[Batch]:
@@ -125,8 +134,8 @@ def _one_by_one(run: Validation, source: str, notes: list[str]) -> Iterator[Batc
         yield Batch([judged.row.raw + b"\n"] if judged.verdict.ok else [], 0, int(judged.verdict.ok), [judged])
 
 
-def _complain(rejected: list[Judged], on_reject: Callable[[Judged], None]) -> None:
-    for line in rejected:
+def _complain(piece: Piece, on_reject: Callable[[Judged], None]) -> None:
+    for line in piece.rejected:
         on_reject(line)
 
 

@@ -21,8 +21,11 @@ from validators.judged import Judged, marked_lines
 
 if TYPE_CHECKING:
     from validators.fast_path import FastPath
+    from validators.sure_rules import SureRules
 
 MAX_PATHS = 4
+SURE_SPECS = ("chat_sft_v1",)
+"""Specs whose lines STANDARD judges in bulk."""
 MAX_AHEAD = 16
 """Chunks sifted before the doubtful lines among them are looked at."""
 MAX_DOUBTFUL = 8
@@ -61,12 +64,16 @@ class Bulk:
         spec: "auto" or the one spec every line must keep.
         profile: of assistant turns.
         judge: the slow way: judges one row by both gates.
+        sure_rules: STANDARD's, over what the fast path passes.
     """
 
-    def __init__(self, spec: str, profile: ProfileName, judge: Callable[[Row], Judged]) -> None:
+    def __init__(
+        self, spec: str, profile: ProfileName, judge: Callable[[Row], Judged], sure_rules: SureRules | None = None
+    ) -> None:
         self.spec = spec
         self.profile = profile
         self.judge = judge
+        self.sure_rules = sure_rules
         self.num_lines = 0
         self.paths: dict[str, FastPath] = {}
         self._lessons: list[Judged] = []
@@ -85,7 +92,8 @@ class Bulk:
         name = STDIN_NAME if str(source) == "-" else str(source)
         ends = ends or LineEnds(name)
         # A pipe passes on what has come; a file is read some chunks ahead, because diagnosing is cheaper in a row.
-        most = 1 if name == STDIN_NAME else MAX_AHEAD if keeps else 4 * MAX_AHEAD
+        # Rules over many lines take them in as they come, so there is no reading ahead under them.
+        most = 1 if name == STDIN_NAME or self.sure_rules else MAX_AHEAD if keeps else 4 * MAX_AHEAD
         ahead, num_chunks, sifted = 1, 0, _Sifted()
         with _without_collection():
             for chunk in read_chunks(source, part=part):
@@ -128,9 +136,11 @@ class Bulk:
         if self._lessons:
             self._learn()
         doubtful: list[int] | None = None
+        if self.sure_rules:
+            self.sure_rules.first_line = self.num_lines + 1
         for path in self.paths.values():
             if doubtful is None:
-                doubtful = path.sift(chunk)
+                doubtful = path.sift(chunk, self.sure_rules.odd if self.sure_rules else None)
             elif doubtful:
                 again = path.sift([chunk[place] for place in doubtful])
                 doubtful = [doubtful[place] for place in again]
@@ -149,9 +159,11 @@ class Bulk:
         self._lessons.clear()
         for spec, records in lessons.items():
             if spec not in self.paths:
-                if spec not in FAST_SPECS or len(self.paths) >= MAX_PATHS:
+                if spec not in (SURE_SPECS if self.sure_rules else FAST_SPECS) or len(self.paths) >= MAX_PATHS:
                     continue
-                self.paths[spec] = FastPath(spec, self.profile, is_guessed=self.spec == "auto")
+                self.paths[spec] = FastPath(
+                    spec, self.profile, is_guessed=self.spec == "auto", reads_text=self.sure_rules is not None
+                )
             self.paths[spec].learn(records)
 
 

@@ -11,16 +11,19 @@ The rules themselves are named in validators/checks.py. Records that hold a plan
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from frontier_core.errors import ConfigError
 from frontier_core.nearest import did_you_mean
 from frontier_core.profiles import ProfileName
 from frontier_core.records import Record
-from validators.base import Finding, GateSettings, LevelName, Place
+from validators.base import Check, Finding, GateSettings, LevelName, Place
 from validators.checks import LEVELS, checks_of, rules_of
 
+AnyCheck = TypeVar("AnyCheck", bound=Check)
+
 VALIDATOR_NAME = "data_validator"
-VALIDATOR_VERSION = "1.1.0"
+VALIDATOR_VERSION = "1.2.0"
 
 
 def level_named(name: str) -> LevelName:
@@ -64,7 +67,11 @@ class ContentGate:
         self.level = self.settings.level
         self._checks = list(checks_of(self.settings))
 
-    def check(self, record: Record, spec: str, line: int, path: str = "") -> list[Finding]:
+    def rule(self, kind: type[AnyCheck]) -> AnyCheck:
+        """Gives this gate's rule of that class; its level must have one."""
+        return next(check for _, check in self._checks if isinstance(check, kind))
+
+    def check(self, record: Record, spec: str, line: int, path: str = "", raw: bytes = b"") -> list[Finding]:
         """Gives what is wrong with one record that passed the schema gate.
 
         Args:
@@ -72,8 +79,9 @@ class ContentGate:
             spec: the spec it passed.
             line: its line number, for duplicates to point at.
             path: the file it stands in.
+            raw: the line as it stands there, where it is at hand.
         """
-        at = Place(path, line, spec)
+        at = Place(path, line, spec, raw)
         return [finding for _, check in self._checks for finding in check.see(record, at)]
 
     def finish(self) -> Late:

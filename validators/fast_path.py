@@ -75,6 +75,22 @@ profile (fast_turns.py)."""
 FAST_SPECS = tuple(_FIELDS)
 
 
+MoreRules = Callable[[list[bytes], list[int], list[Any]], list[int]]
+
+
+def _without(
+    odd: list[int], lines: list[bytes], doubtful: list[int], records: list[Any]
+) -> tuple[list[int], list[Any]]:
+    """Gives the places in doubt and the records that are left when some of these turn out odd."""
+    if not odd:
+        return doubtful, records
+    left_out = set(doubtful)
+    places = [place for place in range(len(lines)) if place not in left_out]
+    doubtful = sorted([*doubtful, *(places[index] for index in odd)])
+    left_out = set(odd)
+    return doubtful, [record for index, record in enumerate(records) if index not in left_out]
+
+
 class FastPath:
     """Sifts lines of one spec under one profile: counts those that pass, gives back those to look at again.
 
@@ -82,9 +98,10 @@ class FastPath:
         spec: one of FAST_SPECS.
         profile: the profile assistant turns must keep.
         is_guessed: the spec was read off the shape, so a line of another spec (a chat of skill `syllo`) is not for us.
+        reads_text: texts are wanted, decoded.
     """
 
-    def __init__(self, spec: str, profile: ProfileName, *, is_guessed: bool) -> None:
+    def __init__(self, spec: str, profile: ProfileName, *, is_guessed: bool, reads_text: bool = False) -> None:
         self.spec = spec
         self.profile = profile
         self._foreign_skill = "syllo" if spec == "chat_sft_v1" and is_guessed else ""
@@ -93,7 +110,7 @@ class FastPath:
         self._words: dict[str, set[str]] = {key: set() for key in _WORDS}
         self._refused: set[str] = set()
         self._keys: dict[str, Any] = {}
-        self._turns = Turns(profile) if _FIELDS[spec][0][0] == "messages" else None
+        self._turns = Turns(profile, reads_text=reads_text) if _FIELDS[spec][0][0] == "messages" else None
         self.decode = self._compile()
 
     def learn(self, records: Iterable[Record]) -> None:
@@ -121,16 +138,19 @@ class FastPath:
     def _kind(self, key: str) -> Any:
         return Annotated[int, Meta(ge=1, le=5)] if (self.spec, key) == ("syllo_v1", "level") else _METADATA[key]
 
-    def sift(self, lines: list[bytes]) -> list[int]:
-        """Counts the lines that pass and gives the places of the others, in order."""
+    def sift(self, lines: list[bytes], more: MoreRules | None = None) -> list[int]:
+        """Counts the lines that pass and gives the places of the others, in order.
+
+        Args:
+            lines: a chunk of a file.
+            more: further rules: gives, of lines, places and records that stand there, those records that may break one.
+        """
         records, doubtful = self._decoded(lines)
-        odd = self._odd(records)
-        if odd:
+        doubtful, records = _without(self._odd(records), lines, doubtful, records)
+        if more is not None and records:
             left_out = set(doubtful)
             places = [place for place in range(len(lines)) if place not in left_out]
-            doubtful = sorted([*doubtful, *(places[index] for index in odd)])
-            left_out = set(odd)
-            records = [record for index, record in enumerate(records) if index not in left_out]
+            doubtful, records = _without(more(lines, places, records), lines, doubtful, records)
         self._count([record.metadata for record in records])
         return doubtful
 

@@ -35,11 +35,12 @@ class Turns:
 
     Args:
         profile: the profile assistant turns must keep.
+        reads_text: answers are decoded all the same, for rules that read them.
     """
 
-    def __init__(self, profile: ProfileName) -> None:
+    def __init__(self, profile: ProfileName, *, reads_text: bool = False) -> None:
         self.profile = profile
-        self._answer: Any = _RAW_ANSWER if profile == "emoji_think" else _ANSWER
+        self._answer: Any = _RAW_ANSWER if profile == "emoji_think" and not reads_text else _ANSWER
         kinds = _SYSTEM | _USER | self._answer
         self.type: Any = Annotated[list[kinds], Meta(min_length=2)]  # type: ignore[valid-type]
 
@@ -76,6 +77,9 @@ class Turns:
             return not any(map(str.isspace, answers))
         if self.profile == "regime3":
             return all(violation(answer, "regime3") is None for answer in answers)
+        if self._answer is _ANSWER:
+            sure = [text.startswith(EMOJI_PREFIX) and ">" not in text for text in answers]
+            return all(sure) or all(map(self._keeps, answers))
         # One piece of bytes, each answer behind a line feed, which no JSON text can hold.
         joined = b"\n".join([b"", *answers])
         has_brackets = b">" in joined and b"think>" in joined

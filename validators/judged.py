@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from frontier_core.errors import place
@@ -21,10 +21,6 @@ class Judged(NamedTuple):
     spec: str
     verdict: Verdict
 
-    def moved(self, lines: int) -> Judged:
-        """Gives the same with its line number that much higher."""
-        return self._replace(row=self.row._replace(number=self.row.number + lines))
-
     def rejected(self) -> Record:
         """Gives the line for the rejects file."""
         first = next(finding for finding in self.verdict.findings if finding.severity == "error")
@@ -39,6 +35,11 @@ class Judged(NamedTuple):
         first = next(finding for finding in self.verdict.findings if finding.severity == "error")
         remedy = f" ({first.remedy})" if first.remedy else ""
         return f"{place(self.row.path, self.row.number, first.pointer)}{first.message} [{first.code}]{remedy}"
+
+
+def rejects_of(lines: Iterable[Judged]) -> bytes:
+    """Gives rejected lines as they stand in a rejects file."""
+    return b"".join([dumps(line.rejected()) + b"\n" for line in lines])
 
 
 def mark_of(level: LevelName) -> str:

@@ -2,65 +2,63 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from hashlib import blake2b
-from itertools import pairwise
 from math import sqrt
 
 from frontier_core.jsonl import dumps, loads
 from frontier_core.profiles import undress
 from frontier_core.records import Record, metadata_of, tag_of
 from validators.base import Check, Finding, GateSettings, Place
+from validators.text_rules import text_findings
 from validators.texts import answer_of, texts_of
 
-REPEATS = 8
-"""The same line or word this often in a row is degenerate output, not language."""
-
-_REPEATED_WORD = rf"(?:^|\s)(\S{{1,40}})(?:\s+\1){{{REPEATS - 1},}}(?=\s|$)"
-# Patterns stay text: `re` compiles each at its first use, which a start-up of one line never reaches.
-_MOJIBAKE = ("\N{REPLACEMENT CHARACTER}", "Ã©", "â€™", "â€œ", "Ã¼", "ðŸ")
-_SECRETS = (
-    ("-----BEGIN", r"-----BEGIN [A-Z ]*PRIVATE KEY-----", "a private key"),
-    ("AKIA", r"\bAKIA[0-9A-Z]{16}\b", "an AWS access key"),
-    ("gh", r"\bgh[pousr]_[A-Za-z0-9]{36}\b", "a GitHub token"),
-    ("sk-", r"\bsk-(?:ant-|proj-)?[A-Za-z0-9_-]{32,}\b", "an API key"),
-)
-_OUTSIDE = r"file://\S+|(?<![\w~.])/(?:Users|home|mnt|media)/[\w.-]+/\S*|\b[A-Za-z]:\\Users\\\S+"
 _JSON_SKILLS = ("syllo",)
 
 
 class Duplicates(Check):
     """Records whose content, metadata aside, is that of an earlier line.
 
-    LIMIT: remembers 12 bytes a record (about 1.6 GB of dict at 10 million records).
+    LIMIT: remembers 64 bits a record (about 110 MB a million). A chat is compared by its bytes before the metadata, so
+    two that differ in how the same characters are escaped or spaced pass as two.
     """
 
     def __init__(self, settings: GateSettings) -> None:
         super().__init__(settings)
-        self._seen: dict[bytes, int] = {}
+        self.seen: dict[int, int] = {}
 
     def see(self, record: Record, at: Place) -> Iterator[Finding]:
         """Gives an error when the content stood before."""
-        body = {key: value for key, value in record.items() if key != "metadata"}
-        digest = blake2b(dumps(body), digest_size=12).digest()
-        first = self._seen.setdefault(digest, at.line)
+        if at.spec == "chat_sft_v1" and is_plain_chat(at.raw):
+            key = key_of_line(at.raw)
+        else:
+            key = hash(dumps({key: value for key, value in record.items() if key != "metadata"})[:-1] + b",")
+        first = self.seen.setdefault(key, at.line)
         if first != at.line:
             yield Finding(code="duplicate", message=f"same content as line {first}", remedy="keep one of them")
 
 
+def is_plain_chat(line: bytes) -> bool:
+    """Says whether a line of chat_sft_v1 has its turns first and its metadata last."""
+    return line.startswith(b'{"messages":') and line.rstrip().endswith(b"}}")
+
+
+def key_of_line(line: bytes) -> int:
+    """Gives what stands for a plain chat's content."""
+    return hash(line[: line.rfind(b'"metadata":')])
+
+
 class Text(Check):
-    """Damage, secrets, references to files outside and degenerate repetition in any text of a record."""
+    """What must not stand in any text of a record; see text_rules.py."""
 
     def see(self, record: Record, at: Place) -> Iterator[Finding]:
         """Gives what is wrong with the texts of one record."""
         for pointer, text in texts_of(record):
-            yield from _text_findings(text, pointer, may_name_paths=at.spec == "plan_v1" or "EXECUTING_PLAN" in text)
+            yield from text_findings(text, pointer, may_name_paths=at.spec == "plan_v1" or "EXECUTING_PLAN" in text)
 
 
 class Lengths(Check):
-    """Answers far longer than the rest; running mean and spread in characters (Welford, 1962)."""
+    """Answers far longer than the rest; running mean and spread in characters."""
 
     def __init__(self, settings: GateSettings) -> None:
         super().__init__(settings)
@@ -74,14 +72,28 @@ class Lengths(Check):
         if answer is None:
             return
         pointer, length = answer[0], len(answer[1])
-        spread = sqrt(self._squares / self.count) if self.count else 0.0
-        if self.count >= 100 and length > self.mean + 8 * spread and length > 4 * self.mean:
+        if self.unusual([length]):
             message = f"the answer has {length} characters, the mean is {self.mean:.0f}"
             yield Finding(code="length_outlier", message=message, pointer=pointer, severity="warning")
-        self.count += 1
-        delta = length - self.mean
-        self.mean += delta / self.count
-        self._squares += delta * (length - self.mean)
+        self.take([length])
+
+    def unusual(self, lengths: list[int]) -> list[int]:
+        """Gives the places of lengths far beyond what was taken in so far."""
+        if self.count < 100 or not lengths:
+            return []
+        bound = max(self.mean + 8 * sqrt(self._squares / self.count), 4 * self.mean)
+        return [place for place, length in enumerate(lengths) if length > bound] if max(lengths) > bound else []
+
+    def take(self, lengths: list[int]) -> None:
+        """Counts lengths. Source: Chan, Golub and LeVeque (1979), the pairwise update."""
+        if not lengths:
+            return
+        added, mean = len(lengths), sum(lengths) / len(lengths)
+        squares = sum([length * length for length in lengths]) - added * mean * mean
+        delta, total = mean - self.mean, self.count + added
+        self._squares += max(0.0, squares) + delta * delta * self.count * added / total
+        self.mean += delta * added / total
+        self.count = total
 
 
 class AnswerJson(Check):
@@ -116,38 +128,6 @@ class Balance(Check):
         if len(self.tags) > 1 and largest[1] > 0.8 * total and total >= 20:
             message = f"{largest[1]} of {total} records are {largest[0]}"
             yield 0, Finding(code="imbalance", message=message, severity="warning", remedy="frontier reweight")
-
-
-def _text_findings(text: str, pointer: str, *, may_name_paths: bool) -> Iterator[Finding]:
-    for sign in _MOJIBAKE:
-        if sign in text:
-            message = f"damaged encoding: {sign!r}"
-            yield Finding(code="encoding_damage", message=message, pointer=pointer, remedy="decode the source as UTF-8")
-            break
-    for literal, pattern, what in _SECRETS:
-        if literal in text and re.search(pattern, text):
-            yield Finding(
-                code="secret", message=f"holds {what}", pointer=pointer, remedy="revoke it and drop the record"
-            )
-    if "/" in text or "\\" in text:
-        outside = re.search(_OUTSIDE, text)
-        if outside and not may_name_paths:
-            message = f"refers to a file outside the record: {outside.group()[:60]}"
-            yield Finding(
-                code="outside_file", message=message, pointer=pointer, remedy="put the content into the prompt"
-            )
-    if len(text) > 40 and (re.search(_REPEATED_WORD, text) or _same_lines(text)):
-        yield Finding(code="degenerate", message=f"the same piece {REPEATS} times in a row", pointer=pointer)
-
-
-def _same_lines(text: str) -> bool:
-    lines = [line for line in text.splitlines() if line.strip()]
-    run = 1
-    for before, after in pairwise(lines):
-        run = run + 1 if before == after else 1
-        if run >= REPEATS:
-            return True
-    return False
 
 
 def _json_answer(answer: str, pointer: str) -> Iterator[Finding]:

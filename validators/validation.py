@@ -48,7 +48,6 @@ class Validation:
     findings: list[dict[str, Any]] = field(default_factory=list)
     whole_file: list[Finding] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
-    num_lines: int = 0
     ends: LineEnds = field(default_factory=lambda: LineEnds(""))
 
     def judge(self, source: str | Path, *, notes: list[str] | None = None) -> Iterator[Judged]:
@@ -70,41 +69,64 @@ class Validation:
     @property
     def is_bulk(self) -> bool:
         """Says whether lines may be judged in bulk: the level has no rule that the fast path does not know."""
+        return self.settings.level != "deep"
+
+    @property
+    def has_parts(self) -> bool:
+        """Says whether ranges of a file may be judged apart: the level has no rule that compares records."""
         return self.settings.level == "quick"
 
     def batches(
-        self, source: str | Path, *, part: Part | None = None, notes: list[str] | None = None, keeps: bool = True
+        self,
+        source: str | Path,
+        *,
+        part: Part | None = None,
+        lines_before: int = 0,
+        notes: list[str] | None = None,
+        keeps: bool = True,
     ) -> Iterator[Batch]:
         """Yields all lines in batches, in order, for a level that is judged in bulk (`is_bulk`).
 
         Args:
             source: a path, or "-".
-            part: a range of bytes of a plain file; line numbers then count from its beginning.
+            part: a range of bytes of a plain file.
+            lines_before: how many lines stand before the range.
             notes: gets remarks about the whole file; None drops them.
             keeps: whether accepted lines are wanted, or only counted.
         """
         schema, content = SchemaGate(self.spec), ContentGate(settings=self.settings)
         self.ends = LineEnds(STDIN_NAME if str(source) == "-" else str(source))
-        bulk = Bulk(self.spec, self.settings.profile, lambda row: self._judge(row, schema, content))
+        sure_rules = None
+        if self.settings.level == "standard":
+            from validators.sure_rules import SureRules
+
+            sure_rules = SureRules(content)
+        bulk = Bulk(self.spec, self.settings.profile, lambda row: self._judge(row, schema, content), sure_rules)
+        bulk.num_lines = lines_before
         for batch in bulk.batches(source, part=part, ends=self.ends, keeps=keeps):
             for judged in batch.judged:
                 self._count(judged)
             yield batch
+        sure = Tally()
         for path in bulk.paths.values():
-            path.tally(self.tally)
-        self.num_lines, self.num_records = bulk.num_lines, self.ends.num_rows
+            path.tally(sure)
+        for mine, theirs in zip(self.tally.counters(), sure.counters(), strict=True):
+            mine.update(theirs)
+        if sure_rules is not None:
+            sure_rules.finish(sure.tags)
+        self.whole_file = content.finish().file
+        self.facts = content.facts()
+        self.num_records = self.ends.num_rows
         if part is None:
             self.ends.tell(notes)
 
-    def absorb(self, other: Validation, lines_before: int) -> None:
+    def absorb(self, other: Validation) -> None:
         """Takes in the counts of a run over the next range of the same file."""
         self.num_records += other.num_records
-        self.num_lines += other.num_lines
         self.warnings += other.warnings
         for mine, theirs in zip(self.tally.counters(), other.tally.counters(), strict=True):
             mine.update(theirs)
-        room = MAX_REPORTED - len(self.findings)
-        self.findings += [{**item, "line": item["line"] + lines_before} for item in other.findings[:room]]
+        self.findings += other.findings[: MAX_REPORTED - len(self.findings)]
         self.ends.num_rows += other.ends.num_rows
         self.ends.num_blank += other.ends.num_blank
         self.ends.num_crlf += other.ends.num_crlf
@@ -170,7 +192,7 @@ class Validation:
             return Judged(row, "", Verdict(findings=problem_findings(row.problem)))
         spec, findings = schema.check(row.record)
         if not findings:
-            findings = tuple(content.check(row.record, spec, row.number, row.path))
+            findings = tuple(content.check(row.record, spec, row.number, row.path, row.raw))
         return Judged(row, spec, Verdict(findings=findings))
 
     def _count(self, judged: Judged) -> None:

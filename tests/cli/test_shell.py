@@ -152,5 +152,5 @@ def test_lineage_in_a_pipe_is_summed_up_by_the_next_file(tmp_path):
     assert meta["lineage"] == {
         "gen:binary@2.0.0": 10,
         "verify:execution_gate@2.0.0/recomputed": 10,
-        "validate:data_validator@1.1.0/standard": 10,
+        "validate:data_validator@1.2.0/standard": 10,
     }

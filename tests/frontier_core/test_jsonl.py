@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frontier_core.errors import DataError, EnvironmentMissing, UsageError
-from frontier_core.jsonl import Output, append_line, dumps, loads, read_records, read_rows, write_records
+from frontier_core.jsonl import Output, append_line, count_lines, dumps, loads, read_records, read_rows, write_records
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -187,3 +187,13 @@ def test_suffix_of_a_compression_that_is_not_written_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"out.jsonl.bz2: .bz2 is not written here"):
         Output(tmp_path / "out.jsonl.bz2")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "num_lines"),
+    [(0, 0, 0), (0, 1, 1), (0, 3, 1), (0, 4, 2), (3, 9, 2), (2, 3, 0), (1, 9, 2), (3, 3, 0), (6, 9, 1), (8, 99, 0)],
+)
+def test_the_lines_that_begin_in_a_range_are_counted(tmp_path, start, end, num_lines):
+    path = tmp_path / "three.jsonl"
+    path.write_bytes(b"{}\n[]\n{}")  # lines begin at bytes 0, 3 and 6
+    assert count_lines(path, end, start=start) == num_lines

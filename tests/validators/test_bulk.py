@@ -76,7 +76,7 @@ def test_a_pipe_gets_the_mark_in_every_record(mixed, monkeypatch):
     for batch in run.batches(mixed):
         plain += batch.data().splitlines()
         marked += batch.marked("quick").splitlines()
-    own = "validate:data_validator@1.1.0/quick"
+    own = "validate:data_validator@1.2.0/quick"
     for before, after in zip(plain, marked, strict=True):
         record, expected = json.loads(after), json.loads(before)
         if b'": ' in before:  # not as we would write it: passed on as it is
@@ -126,3 +126,34 @@ def test_parts_share_out_every_line_once(tmp_path):
                 for line in chunk
             ]
             assert got == lines
+
+
+def test_standard_says_in_bulk_what_it_says_line_by_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("frontier_core.jsonl.CHUNK_BYTES", 2000)
+    special = {
+        60: chat(59, z=1),  # the content of the line before, other metadata
+        61: chat(61).replace(b"it is", b"it is AKIAABCDEFGHIJKLMNOP"),
+        62: chat(62).replace(b"it is", b"it is ann@acme.com"),
+        63: chat(63).replace(b"it is", b"again " * 30),
+        64: chat(64).replace(b'"user"', b'"User"'),
+        70: chat(300).replace(b'"skill"', b'"new":1,"skill"'),  # doubtful, and a sure line repeats it
+        301: chat(301).replace(b"it is", b"long " + b"word after word and more of it " * 90),
+        310: chat(310, skill="syllo", level=1),
+        320: b'{"text":"once","metadata":{"skill":"web"}}',
+        321: b'{"text":"once","metadata":{"skill":"web","x":1}}',
+    }
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b"".join((special[n] if n in special else chat(n)) + b"\n" for n in range(1, 401)))
+    one, bulk = (Validation(GateSettings(level="standard")) for _ in range(2))
+    singly = list(one.judge(path))
+    batches = list(bulk.batches(path))
+    assert bulk.report("x") == one.report("x")
+    assert bulk.tally == one.tally
+    rejected = [(j.row.number, j.verdict.code) for batch in batches for j in batch.judged if not j.verdict.ok]
+    assert rejected == [(j.row.number, j.verdict.code) for j in singly if not j.verdict.ok]
+    assert [item for item in rejected if item[0] != 310] == [
+        (60, "duplicate"), (61, "secret"), (63, "degenerate"), (64, "wrong_role"), (300, "duplicate"),
+        (321, "duplicate"),
+    ]  # fmt: skip
+    assert bulk.warnings == {"personal_data": 1, "length_outlier": 1}
+    assert sum(batch.num_sure for batch in batches) > 250
