@@ -3,9 +3,9 @@
     python benchmarks/jobs.py [--quick] [--json]
 
 Ours runs commands, the peers Python functions: our figure is taken beyond a bare `subprocess.run(["true"])`, the same
-command without a queue. One worker each; submission included; rounds interleaved; medians. `ratios` are the peers'
-milliseconds over ours, CPU of the whole process tree (the clock of a shared machine is noise). Memory is the
-proportional set size (PSS) of all the processes an engine needs while idle, per worker, two workers each.
+command without a queue. One worker each; submission and our worker's start included; rounds interleaved; medians.
+`ratios` are the peers' milliseconds over ours, CPU of the whole process tree (the clock of a shared machine is noise).
+Memory is the proportional set size (PSS) of all the processes an engine needs while idle, per worker, two workers each.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from typing import Any
 
 from frontier_ops.jobs.job import JobSpec
 from frontier_ops.jobs.kinds import JobType
+from frontier_ops.jobs.pool import run_workers
 from frontier_ops.jobs.store import JobStore
-from frontier_ops.jobs.worker import Worker
 
 GOAL_MS, GOAL_MB = 1.5, 20.0
 
@@ -125,8 +125,8 @@ def ours(number: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = JobStore(Path(folder))
         store.submit(JobSpec(type=JobType.REPORT, argv=("true",)) for _ in range(number))
-        Worker(store).run(until_empty=True)
         store.close()
+        run_workers(folder, num_workers=1, until_empty=True)
 
 
 def ours_mb() -> float:

@@ -1,15 +1,19 @@
 """What every registered generator promises, proved again: same bytes, seeds apart, exact replay, strict verdicts.
 
-    python benchmarks/laws.py [--quick] [--json] [--skill NAME ...]
+    python benchmarks/laws.py [--quick] [--json] [--skill NAME ...] [--resume FILE] [--sandbox NAME]
 
 bytes      records of every level from three processes with PYTHONHASHSEED 0, 1 and 4242, one digest
 runs       one run whole, in three shards, and with two worker processes: the same bytes
 seeds      problems that neighbouring seeds share, beside those that two far seeds share (chance)
 replay     random records made again from their metadata, byte for byte
 oracle     the generator's answers, all accepted by the skill's verifier; mutants of them, all refused. Shell plans are
-           judged by running them and traces by replaying their calls: benchmarks/wrong_plans.py and the tests do that.
-           Where an answer shows its steps, the line with the result is changed: steps may be worded freely
+           judged by running them in the sandbox, traces by replaying their calls. Where an answer shows its steps, the
+           line with the result is changed: steps may be worded freely
+levels     solver steps (lines of Python that the skill's own solver runs through; words of a shell plan; turns that a
+           tool trace wants of the model), or else the entropy of the answers or the bits of question and answer: one of
+           them grows with every level
 
+A whole run takes hours; `--resume FILE` appends a line for each skill and skips those that stand there.
 Exit code 1 when a law is broken.
 """
 
@@ -18,18 +22,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from hashlib import sha256
+from itertools import pairwise
+from math import log2
 from pathlib import Path
 from random import Random
+from types import FrameType
 from typing import Any
+from zlib import compress
 
 from frontier_core.domains import Domain
 from frontier_core.jsonl import dumps
 from frontier_core.lineage import mark
 from frontier_core.profiles import undress
-from frontier_core.records import last_assistant
+from frontier_core.records import Record, last_assistant
 from generators.base import Generator
 from generators.draws import made_by
 from generators.synth import Plan, generate_lines, plan_requests, replay
@@ -38,7 +48,6 @@ from validators.skills.table import VERIFIERS
 
 ROOT = Path(__file__).parent.parent
 HASH_SEEDS = ("0", "1", "4242")
-JUDGED_OTHERWISE = ("shell_", "tool_use")
 
 
 def digest_of(generator: Generator, num: int) -> str:
@@ -80,9 +89,8 @@ def shared(generator: Generator, one: int, other: int, num: int) -> int:
     return len(sets[0] & sets[1])
 
 
-def judge(generator: Generator, num_mutants: int) -> tuple[int, int, int, int]:
+def judge_answers(generator: Generator, num_mutants: int) -> tuple[int, int, int, int]:
     """Gives answers tried and accepted, mutants tried and accepted."""
-    sys.path.insert(0, str(ROOT))
     from tests.generators.mutants import mutants
 
     verify = VERIFIERS.get(generator.skill)
@@ -102,7 +110,120 @@ def judge(generator: Generator, num_mutants: int) -> tuple[int, int, int, int]:
     return tried, right, wrong, taken
 
 
-def laws(skill: str, sizes: dict[str, int], by_hash_seed: list[dict[str, str]]) -> dict[str, Any]:
+def judge_traces(generator: Generator, num_mutants: int) -> tuple[int, int, int, int]:
+    """The same for tool traces: what is changed is a call, a result, a turn, a tool, a fact of a reply."""
+    from tests.generators.trace_mutants import trace_mutants
+
+    verify = VERIFIERS.get(generator.skill)
+    tried = right = wrong = taken = 0
+    each = 4
+    for index in range(-(-num_mutants // each)):
+        record = generator.sample(77, index, generator.levels[index % len(generator.levels)])
+        tried += 1
+        right += verify(record, undress(last_assistant(record))).ok
+        edits = trace_mutants(record, Random(index))
+        for _ in range(each):
+            _, mutant = next(edits)
+            last = mutant["messages"][-1].get("content")
+            wrong += 1
+            taken += verify(mutant, undress(last) if isinstance(last, str) else "").ok
+    return tried, right, wrong, taken
+
+
+def judge_plans(generator: Generator, num_mutants: int, sandbox: str) -> tuple[int, int, int, int]:
+    """The same for shell plans, each run in the sandbox."""
+    from generators.procedural.shell.mutations import mutate
+    from validators.execution_gate import judge_plan
+    from validators.sandbox.backend import open_sandbox
+
+    box = open_sandbox(sandbox)
+    tried = right = wrong = taken = 0
+    each = 4
+    try:
+        for index in range(-(-num_mutants // each)):
+            record = generator.sample(77, index, generator.levels[index % len(generator.levels)])
+            tried += 1
+            right += judge_plan(record, box).ok
+            for number in range(each):
+                verdict = judge_plan(mutate(record, Random(index * each + number)), box)
+                wrong += verdict.code != "sandbox_error"
+                taken += verdict.ok
+    finally:
+        box.close()
+    return tried, right, wrong, taken
+
+
+def judge(generator: Generator, num_mutants: int, sandbox: str) -> tuple[int, int, int, int]:
+    """Gives answers tried and accepted, mutants tried and accepted, by the means of the skill."""
+    sys.path.insert(0, str(ROOT))
+    if generator.skill.startswith("shell_"):
+        return judge_plans(generator, num_mutants, sandbox)
+    if generator.skill == "tool_use":
+        return judge_traces(generator, num_mutants)
+    return judge_answers(generator, num_mutants)
+
+
+def solver_lines(generator: Generator, record: Record) -> int:
+    """Gives how many lines of Python the skill's verifier runs through to find the answer to a record."""
+    verify = VERIFIERS.get(generator.skill)
+    answer = undress(last_assistant(record))
+    verify(record, answer)  # tables are loaded once
+    num_lines = 0
+
+    def count(_frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal num_lines
+        num_lines += event == "line"
+        return count
+
+    sys.settrace(count)
+    try:
+        verify(record, answer)
+    finally:
+        sys.settrace(None)
+    return num_lines
+
+
+def plan_words(record: Record) -> int:
+    """Gives the words of a shell plan, and twice the commits of a history that it must take into account."""
+    words = sum(len(re.findall(r"[\w./-]+", step["command"])) for step in record["output"])
+    return words + 2 * int(record["fixture"].get("setup", "").count("git commit"))
+
+
+def steps_of(generator: Generator, record: Record) -> int:
+    """Gives what it takes to solve a record, in the unit of its skill."""
+    if generator.skill.startswith("shell_"):
+        return plan_words(record)
+    if generator.skill == "tool_use":
+        return sum(turn["role"] == "assistant" for turn in record["messages"])
+    return solver_lines(generator, record)
+
+
+def difficulty(generator: Generator, num: int) -> dict[str, list[float]]:
+    """Gives the measures of difficulty, a mean for each level."""
+    is_shell = generator.skill.startswith("shell_")
+    found: dict[str, list[float]] = {"solver_steps": [], "answer_entropy_bits": [], "problem_bits": []}
+    for level in generator.levels:
+        records = [generator.sample(31, index, level) for index in range(num)]
+        few = records[: max(num // 5, 20)]
+        steps = [steps_of(generator, record) for record in few]
+        found["solver_steps"].append(round(sum(steps) / len(steps), 2))
+        answers = Counter(dumps(record["output"]) if is_shell else last_assistant(record) for record in records)
+        entropy = -sum(times / num * log2(times / num) for times in answers.values())
+        found["answer_entropy_bits"].append(round(entropy, 3))
+        texts = [f"{generator.problem(record)} {list(record.values())[:2]}".encode() for record in few]
+        found["problem_bits"].append(round(sum(8 * len(compress(text)) for text in texts) / len(texts), 1))
+    return found
+
+
+def grows_by(measures: dict[str, list[float]]) -> str:
+    """Gives the first measure that grows with every level, "" when none does."""
+    for name, means in measures.items():
+        if all(low < high for low, high in pairwise(means)):
+            return name
+    return ""
+
+
+def laws(skill: str, sizes: dict[str, int], by_hash_seed: list[dict[str, str]], sandbox: str) -> dict[str, Any]:
     """Holds one skill against all laws."""
     generator = GENERATORS.get(skill)
     whole = run_bytes(generator, sizes["run"])
@@ -123,19 +244,30 @@ def laws(skill: str, sizes: dict[str, int], by_hash_seed: list[dict[str, str]]) 
         "num_shared_neighbours": shared(generator, 42, 43, sizes["seeds"]),
         "num_shared_chance": shared(generator, 42, 987_654_321, sizes["seeds"]),
     }
-    if not skill.startswith(JUDGED_OTHERWISE):
-        names = ("num_answers", "num_answers_right", "num_mutants", "num_mutants_accepted")
-        found |= dict(zip(names, judge(generator, sizes["mutants"]), strict=True))
+    names = ("num_answers", "num_answers_right", "num_mutants", "num_mutants_accepted")
+    found |= dict(zip(names, judge(generator, sizes["mutants"], sandbox), strict=True))
+    found["levels"] = difficulty(generator, sizes["levels"])
+    found["grows_by"] = grows_by(found["levels"])
     chance = found["num_shared_chance"]
     found["ok"] = (
         found["bytes_equal"]
         and found["runs_equal"]
         and exact == sizes["replay"]
         and found["num_shared_neighbours"] <= chance + 4 * (chance + 1) ** 0.5
-        and found.get("num_answers") == found.get("num_answers_right")
-        and not found.get("num_mutants_accepted")
+        and found["num_answers"] == found["num_answers_right"]
+        and found["num_mutants"] >= sizes["mutants"]
+        and not found["num_mutants_accepted"]
+        and bool(found["grows_by"])
     )
     return found
+
+
+def kept(path: str) -> dict[str, dict[str, Any]]:
+    """Gives the laws of the skills that stand in a file of an earlier run."""
+    if not path or not Path(path).exists():
+        return {}
+    lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    return {line["skill"]: line for line in lines}
 
 
 def main() -> int:
@@ -144,23 +276,29 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="smaller samples")
     parser.add_argument("--json", action="store_true", help="one line on standard output")
     parser.add_argument("--skill", action="append", default=[], help="this one only; may be repeated")
+    parser.add_argument("--resume", default="", metavar="FILE", help="append a line a skill, skip those that are there")
+    parser.add_argument("--sandbox", default="auto", help="what runs shell plans")
     parser.add_argument("--digests", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     skills = options.skill or list(GENERATORS.names())
     if options.digests:
         print(json.dumps({skill: digest_of(GENERATORS.get(skill), options.digests) for skill in skills}))
         return 0
-    full = {"digest": 100, "run": 300, "replay": 1000, "seeds": 1000, "mutants": 1000}
+    full = {"digest": 100, "run": 300, "replay": 1000, "seeds": 1000, "mutants": 1000, "levels": 1000}
     sizes = {name: max(num // 10, 10) for name, num in full.items()} if options.quick else full
-    by_hash_seed = [digests(skills, sizes["digest"], hash_seed) for hash_seed in HASH_SEEDS]
-    found = {}
+    found = kept(options.resume)
     for skill in skills:
-        found[skill] = laws(skill, sizes, by_hash_seed)
+        if skill not in found:
+            by_hash_seed = [digests([skill], sizes["digest"], hash_seed) for hash_seed in HASH_SEEDS]
+            found[skill] = {"skill": skill, **laws(skill, sizes, by_hash_seed, options.sandbox)}
+            if options.resume:
+                with open(options.resume, "a") as file:
+                    file.write(json.dumps(found[skill]) + "\n")
         if not options.json:
             print(f"{skill:24}{'holds' if found[skill]['ok'] else 'BROKEN'}  {json.dumps(found[skill])}", flush=True)
     if options.json:
-        print(json.dumps({"ok": all(law["ok"] for law in found.values()), "skills": found}))
-    return 0 if all(law["ok"] for law in found.values()) else 1
+        print(json.dumps({"ok": all(found[skill]["ok"] for skill in skills), "skills": found}))
+    return 0 if all(found[skill]["ok"] for skill in skills) else 1
 
 
 if __name__ == "__main__":

@@ -96,6 +96,8 @@ def measure(home: Path, num_swaps: int, num_loads: int) -> dict[str, Any]:
                     print(words, file=sys.stderr, flush=True)
             bad = {name: reject(server, make, models, target, home) for name, make in BAD.items()}
             bad["crash in soak"] = crash(server, models, target)
+            # The one that crashed is gone; going back is timed between two that are loaded.
+            swap(server, next(model for model in models if put_id(model) not in _loaded(server)), target)
             back = [rollback_s(server, target) for _ in range(5)]
         counts = load.counts
     return {
@@ -206,6 +208,15 @@ class Load:
     errors: list[str] = field(default_factory=list)
 
 
+def told(error: BaseException) -> str:
+    """Gives an error with what caused it: a client's own words tell only that something failed."""
+    words = []
+    while error is not None:
+        words.append(f"{type(error).__name__}: {error}")
+        error = error.__cause__ or error.__context__
+    return " <- ".join(words)
+
+
 @contextmanager
 def under_load(server: Server) -> Iterator[Load]:
     """Four clients that ask without pause, every second one streaming."""
@@ -221,7 +232,8 @@ def under_load(server: Server) -> Iterator[Load]:
                     release, text = ask(client, stream=streams)
                 except Exception as error:  # whatever it is, it is a failed request
                     load.counts["torn" if "torn" in str(error) else "failed"] += 1
-                    load.errors.append(f"{type(error).__name__}: {error}")
+                    load.errors.append(told(error))
+                    print(f"client {number}: {load.errors[-1]}", file=sys.stderr, flush=True)
                     continue
                 load.counts["wrong"] += text != server.texts.setdefault(release, text)
 
@@ -294,6 +306,10 @@ def wrong_template(model: Path) -> None:
     for path in (model / "chat_template.jinja", model / "tokenizer_config.json"):
         if path.is_file():
             path.write_text(path.read_text().replace("<|im_start|>", "<|im_start|>the "))
+    # With the template's digest in the probe it would not even be shipped; the server must find it out by itself.
+    probe = json.loads((model / "probe.json").read_text())
+    del probe["template_sha256"]
+    (model / "probe.json").write_text(json.dumps(probe))
 
 
 def crash_after_load(model: Path) -> None:
@@ -394,6 +410,7 @@ def rollback_s(server: Server, target: Path) -> float:
     from frontier_ops.deploy import rollback
 
     wanted = server.state()["warm"]
+    assert wanted, "nothing is loaded to go back to"
     with server.client() as client:
         started = time.monotonic()
         rollback(target, wanted)

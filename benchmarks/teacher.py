@@ -13,7 +13,8 @@ questions cost; what a process pays once, to start, is told apart (`share_with_s
              environment in FOLDER (or FRONTIER_TEACHER_PEERS); `python benchmarks/teacher_peers.py FOLDER` makes them
 
 A ratio is our CPU over theirs, smaller is better; the best peer is the one that needs least CPU. A peer that is not
-there is null.
+there is null. Peers are slow to start and to ask, so they run once, over fewer questions (`num` in the JSON says how
+many); their `after start` is what they use between the first answer and the last, so what they prepare is not counted.
 
 Goals: share_of_limit >= 0.85, cpu_s_per_1000 <= 0.40. Both need an idle machine; the bare loop beside us tells
 what this machine gives at the moment.
@@ -47,6 +48,10 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYT
 ENVIRONMENT["PYTHONPATH"] = str(ROOT)
 FEW = 100
 """Questions of the run that tells what start-up costs."""
+NUM_OF_PEER = {"openai": 200, "curator": 500, "data-designer": 300, "distilabel": 256, "synthetic-data-kit": 128}
+"""Questions a peer is asked with `--quick`; without, twice as many."""
+SAMPLE_S = 0.05
+"""How often a peer's CPU is read."""
 NO_PEER = "no such environment; see --peers"
 GOALS = {"share_of_limit": 0.85, "cpu_s_per_1000": 0.40}
 
@@ -96,9 +101,15 @@ def answered(url: str) -> list[float]:
         return times
 
 
-def measure(command: list[str], questions: bytes, url: str, folder: Path) -> dict[str, Any]:
-    """Runs one contender over the questions; raises when it does not answer them all."""
+def measure(
+    command: list[str], questions: bytes, url: str, folder: Path, *, is_sampled: bool = False
+) -> dict[str, Any]:
+    """Runs one contender over the questions; raises when it does not answer them all.
+
+    `is_sampled` tells what it uses from the first answer to the last by reading its CPU now and then, else 0.
+    """
     num = questions.count(b"\n")
+    (folder / "journal.jsonl").unlink(missing_ok=True)
     before = len(answered(url))
     cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.monotonic()
@@ -111,6 +122,9 @@ def measure(command: list[str], questions: bytes, url: str, folder: Path) -> dic
         assert child.stdout is not None
         feeder = threading.Thread(target=_feed, args=(child.stdin, questions))
         feeder.start()
+        seen: list[tuple[float, float]] = []
+        if is_sampled:
+            threading.Thread(target=_sample, args=(child, seen), daemon=True).start()
         lines = sum(1 for _ in child.stdout)
         feeder.join()
         child.wait()
@@ -120,27 +134,45 @@ def measure(command: list[str], questions: bytes, url: str, folder: Path) -> dic
     if child.returncode or lines < num:
         tail = (folder / "errors.txt").read_text(errors="replace")[-400:]
         raise RuntimeError(f"exit {child.returncode}, {lines} of {num} lines: {tail}")
-    times = answered(url)[before:]
+    times = answered(url)[before:][-num:]  # without what a peer asks to try the service
+    used = [cpu for at, cpu in seen if times[0] <= at <= times[-1]]
     return {
         "share_of_limit": num / (times[-1] - times[0] + LATENCY_S) / LIMIT,
         "share_with_start": num / wall_s / LIMIT,
         "cpu_s_per_1000": cpu_s / num * 1000,
+        "cpu_s_per_1000_after_start": (used[-1] - used[0]) / num * 1000 if used else 0.0,
         "requests_per_s": num / (times[-1] - times[0] + LATENCY_S),
         "cpu_s": cpu_s,
         "num": num,
     }
 
 
-def measure_both(command: list[str], lines: list[dict[str, Any]], part: int, url: str, folder: Path) -> dict[str, Any]:
-    """Runs one contender over a few questions and over its part, so that start-up can be told from work."""
-    rows = []
-    for chosen in (lines[:FEW], lines[: max(len(lines) // part, 4 * FEW)]):
-        (folder / "journal.jsonl").unlink(missing_ok=True)
-        questions = "".join(json.dumps(line) + "\n" for line in chosen).encode()
-        rows.append(measure(command, questions, url, folder))
+def measure_both(command: list[str], parts: tuple[list[Any], list[Any]], url: str, folder: Path) -> dict[str, Any]:
+    """Runs one contender over a few questions and over many, so that start-up can be told from work."""
+    rows = [measure(command, _lines(chosen), url, folder) for chosen in parts]
     few, many = rows
     marginal = (many["cpu_s"] - few["cpu_s"]) / (many["num"] - few["num"]) * 1000
     return many | {"cpu_s_per_1000_after_start": marginal}
+
+
+def _lines(questions: list[Any]) -> bytes:
+    return "".join(json.dumps(line) + "\n" for line in questions).encode()
+
+
+def _sample(child: subprocess.Popen[bytes], seen: list[tuple[float, float]]) -> None:
+    """Notes the CPU seconds of a process and those below it, now and then, until it ends."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    while child.returncode is None:
+        total, family = 0, [child.pid]
+        for pid in family:
+            try:
+                total += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
+                for children in Path(f"/proc/{pid}/task").glob("*/children"):
+                    family += map(int, children.read_text().split())
+            except OSError:  # it ended
+                continue
+        seen.append((time.monotonic(), total / ticks))
+        time.sleep(SAMPLE_S)
 
 
 def _feed(stream: Any, data: bytes) -> None:
@@ -148,24 +180,28 @@ def _feed(stream: Any, data: bytes) -> None:
         stream.write(data)
 
 
-def contenders(url: str, folder: Path, peers: str) -> dict[str, tuple[list[str], int]]:
-    """Gives each contender's command, and what share of N it is asked (1/this): the slow ones get fewer."""
+def contenders(url: str, folder: Path, peers: str) -> dict[str, list[str]]:
+    """Gives each contender's command."""
     (folder / "bench.yaml").write_text(TEMPLATE)
     frontier = [sys.executable, "-m", "frontier_cli.main", "synth", "teach", "--template", "bench.yaml"]
-    frontier += ["--teacher", f"openai:m@{url}", "--concurrency", str(CONCURRENCY), "--journal", "journal.jsonl", "-q"]
-    found = {"ours": (frontier, 1)}
+    frontier += ["--teacher", f"openai:m@{url}", "--concurrency", str(CONCURRENCY), "-q"]
+    frontier += ["--journal", "journal.jsonl"]
+    found = {"ours": frontier}
     if find_spec("aiohttp"):
-        found["bare"] = ([sys.executable, "-c", BARE, url], 1)
+        found["bare"] = [sys.executable, "-c", BARE, url]
     for peer, script in SCRIPTS.items():
         python = python_of(peer, peers)
         if python is not None:
             (folder / f"ask_{peer}.py").write_text(script)
-            found[peer] = ([python, f"ask_{peer}.py", url], 16)
+            found[peer] = [python, f"ask_{peer}.py", url]
     return found
 
 
-def run(num: int, rounds: int, peers: str) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Gives the medians of each contender over interleaved rounds, and why some could not be measured."""
+def run(num: int, rounds: int, peers: str, scale: int) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Gives the medians of each contender over interleaved rounds, and why some could not be measured.
+
+    Peers are asked `scale` times NUM_OF_PEER.
+    """
     lines = [
         {"skill": "chat", "number": n, "question": f"How do I sort file {n} by its third column?"} for n in range(num)
     ]
@@ -176,11 +212,15 @@ def run(num: int, rounds: int, peers: str) -> tuple[dict[str, dict[str, float]],
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             for _ in range(rounds):
-                for contender, (command, part) in contenders(url, folder, peers).items():
+                for contender, command in contenders(url, folder, peers).items():
                     if contender in notes:
                         continue
+                    many = scale * NUM_OF_PEER[contender] if contender in NUM_OF_PEER else num
                     try:
-                        found = measure_both(command, lines, part, url, folder)
+                        if contender in NUM_OF_PEER:
+                            found = measure(command, _lines(lines[:many]), url, folder, is_sampled=True)
+                        else:
+                            found = measure_both(command, (lines[:FEW], lines[:many]), url, folder)
                         rows.setdefault(contender, []).append(found)
                     except RuntimeError as error:
                         notes[contender] = str(error)
@@ -208,7 +248,8 @@ def main() -> None:
     folder = os.environ.get("FRONTIER_TEACHER_PEERS", "")
     parser.add_argument("--peers", default=folder, help="folder of virtual environments named after the peers")
     options = parser.parse_args()
-    medians, notes = run(4000 if options.quick else options.num, 1 if options.quick else 3, options.peers)
+    num, rounds, scale = (2500, 1, 1) if options.quick else (options.num, 3, 2)
+    medians, notes = run(num, rounds, options.peers, scale)
     ours = medians["ours"]
     key = "cpu_s_per_1000_after_start"
     peers = {name: medians[name][key] if name in medians else None for name in SCRIPTS}

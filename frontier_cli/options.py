@@ -89,3 +89,6 @@ WhereFilter = Annotated[
 def split_names(values: list[str]) -> list[str]:
     """Gives the names of a repeated option that also takes commas: ["a,b", "c"] -> ["a", "b", "c"]."""
     return [name.strip() for value in values for name in value.split(",") if name.strip()]
+
+
+KeyEnv = Annotated[str, typer.Option("--key-env", metavar="NAME", help="variable with the key the server wants")]

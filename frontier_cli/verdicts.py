@@ -8,11 +8,14 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from frontier_cli import console
 from frontier_core.errors import UsageError
 from frontier_ops.stage_files import StageResult
+
+if TYPE_CHECKING:
+    from validators.judged import Judged
 
 MAX_COMPLAINTS = 20
 MIN_REASONS_CHARS = 24
@@ -24,11 +27,11 @@ class Complaints:
     def __init__(self) -> None:
         self.count = 0
 
-    def __call__(self, text: str) -> None:
-        """Takes one rejected line's place and reason."""
+    def __call__(self, text: str | Judged) -> None:
+        """Takes one rejected line's place and reason, or the line, whose words are made only when they are said."""
         self.count += 1
         if self.count <= MAX_COMPLAINTS:
-            console.note(text)
+            console.note(text if isinstance(text, str) else text.complaint())
         elif self.count == MAX_COMPLAINTS + 1:
             console.note("... (further rejected lines are in the rejects file)")
 

@@ -76,7 +76,8 @@ def identify(path: str | Path, *, on_note: Callable[[str], None] = lambda _: Non
         if text.startswith("http"):
             from frontier_ops.ask import first_model
 
-            text = f"openai:{first_model(text)}@{text}"
+            key = os.environ.get(str(asking.get("key_env") or ""), "").strip()
+            text = f"openai:{first_model(text, api_key=key)}@{text}"
         teacher = parse_teacher(text)
         return Model(run_id=teacher.model, endpoint=teacher, **asking)
     notes: list[str] = []

@@ -21,9 +21,11 @@ from frontier_core.jsonl import dumps, loads
 
 POLL_S = 0.1
 BODY_LIMIT_BYTES = 1 << 24
+KEY_ENV = "INFERENCE_API_KEY"
+"""The variable that holds the key of the server, at both ends unless --key-env names another."""
 
 
-def ask(url: str, question: str, *, timeout_s: float = 60.0, max_tokens: int | None = None) -> str:
+def ask(url: str, question: str, *, timeout_s: float = 60.0, max_tokens: int | None = None, api_key: str = "") -> str:
     """Gives the answer of the first model a server lists to one question, greedy (temperature 0).
 
     Args:
@@ -31,17 +33,18 @@ def ask(url: str, question: str, *, timeout_s: float = 60.0, max_tokens: int | N
         question: the user turn.
         timeout_s: for each of the two calls.
         max_tokens: longest answer; None leaves it to the server.
+        api_key: what the server wants to see; "" shows none.
     Raises:
         UsageError: the URL is not http(s).
         ServiceUnavailable: no answer in time. ServiceAuthError: 401 or 403. ServiceHttpError: another refusal.
         ServiceDecodeError: the answer is not the promised JSON.
     """
     base = _base(url)
-    model = first_model(url, timeout_s=timeout_s)
+    model = first_model(url, timeout_s=timeout_s, api_key=api_key)
     body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": question}], "temperature": 0}
     if max_tokens is not None:
         body["max_tokens"] = max_tokens
-    answer = _call(f"{base}/v1/chat/completions", dumps(body), timeout_s)
+    answer = _call(f"{base}/v1/chat/completions", dumps(body), timeout_s, api_key)
     try:
         text = answer["choices"][0]["message"]["content"]
     except (KeyError, IndexError, TypeError) as error:
@@ -51,10 +54,10 @@ def ask(url: str, question: str, *, timeout_s: float = 60.0, max_tokens: int | N
     return text
 
 
-def first_model(url: str, *, timeout_s: float = 60.0) -> str:
+def first_model(url: str, *, timeout_s: float = 60.0, api_key: str = "") -> str:
     """Gives the name of the first model a server lists; raises as `ask`."""
     base = _base(url)
-    listed = _call(f"{base}/v1/models", None, timeout_s)
+    listed = _call(f"{base}/v1/models", None, timeout_s, api_key)
     try:
         return str(listed["data"][0]["id"])
     except (KeyError, IndexError, TypeError) as error:
@@ -83,8 +86,9 @@ def _base(url: str) -> str:
     return url.rstrip("/").removesuffix("/v1")
 
 
-def _call(url: str, body: bytes | None, timeout_s: float) -> Any:
-    request = Request(url, data=body, headers={"content-type": "application/json"})
+def _call(url: str, body: bytes | None, timeout_s: float, api_key: str = "") -> Any:
+    headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {api_key}"} if api_key else {})
+    request = Request(url, data=body, headers=headers)
     try:
         with _opener(url).open(request, timeout=timeout_s) as response:
             raw = response.read(BODY_LIMIT_BYTES)
@@ -92,7 +96,10 @@ def _call(url: str, body: bytes | None, timeout_s: float) -> Any:
         with error:
             text = error.read(4096).decode(errors="replace")
         if error.code in (401, 403):
-            raise ServiceAuthError(f"{url}: refused (HTTP {error.code})", hint="is a key needed?") from error
+            hint = (
+                f"the key was not the right one; {KEY_ENV} or --key-env" if api_key else f"set {KEY_ENV}, or --key-env"
+            )
+            raise ServiceAuthError(f"{url}: refused (HTTP {error.code})", hint=hint) from error
         raise ServiceHttpError(url, status=error.code, body=text, hint=_reason(text)) from error
     except (URLError, OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error

@@ -29,7 +29,7 @@ from frontier_core.profiles import profile_named
 from frontier_core.records import Record
 from frontier_core.version import __version__
 from frontier_ops.checkpoint_files import CheckpointFiles, FileEntry, inspect_checkpoint, read_json_object
-from frontier_ops.probe_files import probe_beside
+from frontier_ops.probe_files import check_template, probe_beside
 from frontier_ops.releases import (
     AUDIT,
     CURRENT,
@@ -192,7 +192,9 @@ def prepare(
         on_note(f"not shipped: {', '.join(found.left_out)}")
     profile = profile_named(profile or _trained_profile(found.folder))
     golden = probe_beside(found.folder)
-    if golden is None and probe is not None:
+    if golden is not None:
+        check_template(found.folder, golden)
+    elif probe is not None:
         golden = probe(found.folder, profile)
     return Shipment(found=found, manifest=_manifest(found, name, profile, golden))
 

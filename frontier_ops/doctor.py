@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,13 +31,18 @@ WAIT_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What is looked at besides the machine: a run, a deploy target, a server, data files; each may be absent."""
+    """What is looked at besides the machine: a run, a deploy target, a server, data files, a home with its queue.
+
+    Each may be absent; a home where nothing was ever queued is left alone.
+    """
 
     run: Path | None = None
     target: Path | None = None
     url: str = ""
+    api_key: str = field(default="", repr=False)
     data: Sequence[str] = ()
     hosts: Path | None = None
+    home: Path = Path()
 
 
 def examine(scope: Scope, groups: Sequence[str] = (), *, deep: bool = False) -> Iterator[Check]:
@@ -154,6 +159,7 @@ def _gpus() -> Iterator[Check]:
 
 
 def _weaver(scope: Scope) -> Iterator[Check]:
+    yield _daemon(scope.home)
     if scope.target is None and scope.run is None:
         yield _skip("weaver", "processes", "no run and no target named", "--run RUN, --target DIR")
     if scope.target is not None:
@@ -170,6 +176,17 @@ def _weaver(scope: Scope) -> Iterator[Check]:
         good = f"{place}: nothing left behind"
         remedy = "the next train or deploy removes them"
         yield _check("weaver", "leftovers", words, good, remedy, is_warning=True)
+
+
+def _daemon(home: Path) -> Check:
+    from frontier_ops.daemon.control import holder, read_state
+
+    pid, said = holder(home), str(read_state(home).get("state", ""))
+    if pid is None and not said:
+        return _skip("weaver", "daemon", f"{home.resolve()}: no daemon ever ran here", "--home DIR")
+    words = f"the daemon died; it last said {said!r}" if pid is None and said not in ("", "stopped") else ""
+    good = f"the daemon lives (pid {pid})" if pid is not None else "the daemon was stopped"
+    return _check("weaver", "daemon", words, good, "frontier daemon run goes on where it was", is_warning=True)
 
 
 def _temps(place: Path) -> list[Path]:
@@ -216,13 +233,46 @@ def _oracle(scope: Scope) -> Iterator[Check]:
     try:
         wait_until_ready(scope.url, timeout_s=0)
         yield _check("oracle", "ready", "", f"{scope.url} is ready", "")
-        said = ask(scope.url, QUESTION, timeout_s=WAIT_S, max_tokens=16)
+        said = ask(scope.url, QUESTION, timeout_s=WAIT_S, max_tokens=16, api_key=scope.api_key)
         yield _check("oracle", "answer", "", f"answers: {said[:60]!r}", "")
     except FrontierError as error:
         yield _check("oracle", "inference", error.message, "", error.hint or "frontier serve TARGET")
 
 
-def _guild(_: Scope) -> Iterator[Check]:
+def _guild(scope: Scope) -> Iterator[Check]:
+    yield from _skills()
+    yield from _jobs(scope.home)
+
+
+def _jobs(home: Path) -> Iterator[Check]:
+    from frontier_ops.jobs.store import DATABASE, HISTORY, JobStore
+    from frontier_ops.jobs.warnings import job_warnings
+
+    if not any((home / name).is_file() for name in (DATABASE, HISTORY)):
+        yield _skip("guild", "jobs", f"{home.resolve()}: no queue here", "--home DIR")
+        return
+    try:
+        store = JobStore(home)
+        try:
+            found, counts = job_warnings(store), store.counts()
+        finally:
+            store.close()
+    except FrontierError as error:
+        yield _check("guild", "jobs", error.message, "", error.hint or "frontier jobs rebuild")
+        return
+    kinds = (
+        ("orphaned_jobs", "were left by dead workers"),
+        ("stuck_running", "run for long"),
+        ("stuck_pending", "wait"),
+    )
+    words = [f"{len(found[key])} {what}, e.g. {found[key][0]['id']}" for key, what in kinds if found[key]]
+    good = ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "none"
+    is_warning = not found["summary"]["critical"]
+    remedy = "frontier jobs work takes them up; frontier jobs warnings lists them"
+    yield _check("guild", "jobs", "; ".join(words), f"jobs: {good}", remedy, is_warning=is_warning)
+
+
+def _skills() -> Iterator[Check]:
     from frontier_core.domains import load_domains
     from frontier_core.profiles import undress
     from frontier_core.records import last_assistant

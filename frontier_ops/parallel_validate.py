@@ -77,8 +77,8 @@ def judge_parts(
                 worker = context.Process(target=_work, args=(new, source, part, target, write), daemon=True)
                 worker.start()
                 workers.append((worker, target))
-            for batch in run.batches(source, part=first):
-                yield batch.judged, write(batch) if write and batch.lines else b"", len(batch.lines)
+            for batch in run.batches(source, part=first, keeps=write is not None):
+                yield batch.judged, write(batch) if write and batch.lines else b"", batch.num_accepted
             for worker, target in workers:
                 worker.join()
                 yield from _merge(run, target, worker.exitcode)
@@ -92,9 +92,9 @@ def _work(run: Validation, source: str, part: Part, target: str, write: Write | 
     report = _Report(run)
     try:
         with open(target + ".lines", "wb") as file:
-            for batch in run.batches(source, part=part):
+            for batch in run.batches(source, part=part, keeps=write is not None):
                 report.judged += [judged for judged in batch.judged if judged.verdict.findings]
-                report.num_accepted += len(batch.lines)
+                report.num_accepted += batch.num_accepted
                 if write and batch.lines:
                     file.write(write(batch))
     except FrontierError as error:

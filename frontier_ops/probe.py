@@ -16,7 +16,7 @@ from typing import Protocol
 
 from frontier_core.errors import DataError
 from frontier_core.records import Message, Record
-from frontier_ops.probe_files import SCHEMA
+from frontier_ops.probe_files import SCHEMA, template_digest
 from frontier_ops.serve_api import GenerationRequest
 
 MAX_TOKENS = 16
@@ -190,7 +190,8 @@ def probe_folder(folder: Path, *, profile: str = "plain") -> Record:
         link = WorkerLink(folder, max_waiting=1, on_note=lambda _: None, profile=profile)
         try:
             ready = await link.start()
-            return await make_probe(link.generate, dtype=str(ready["dtype"]))
+            probe = await make_probe(link.generate, dtype=str(ready["dtype"]))
+            return probe | {"template_sha256": template_digest(folder)}
         finally:
             await link.close()
 

@@ -8,21 +8,19 @@ what `frontier deploy` points at next is loaded beside it, probed and put into s
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import os
-import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frontier_core.atomic import explain_os_error
-from frontier_core.errors import EnvironmentMissing, UsageError
+from frontier_core.errors import EnvironmentMissing
 from frontier_core.profiles import profile_named
+from frontier_ops.listener import listen, quiet_server, stopped_by_signals, url_of
 from frontier_ops.probe import Backend
 from frontier_ops.releases import CURRENT, Release, require_whole
 from frontier_ops.serve_fleet import SOAK_S, Fleet
@@ -35,9 +33,6 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 8765
 MAX_WAITING = 16
 GRACE_S = 30
-KEEP_ALIVE_S = 75
-"""How long an idle connection stays open: longer than clients keep theirs (httpx 5 s, proxies 60 s), so that none sends
-its next request into a connection that is just being closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +111,7 @@ def serve(
     started = time.monotonic()
     found = require_whole(target, release)
     verify_s = time.monotonic() - started
-    listener = _listen(options)
+    listener = listen(options.host, options.port)
     try:
         log = RequestLog(request_log, on_note)
     except OSError as error:
@@ -149,26 +144,6 @@ def _backend(release: Release, options: ServeOptions, on_note: Callable[[str], N
     return WorkerLink(release.path, max_waiting=options.max_waiting, on_note=on_note, profile=profile)
 
 
-def _listen(options: ServeOptions) -> socket.socket:
-    """Binds before anything is loaded: a taken port is told at once."""
-    try:
-        place = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except (socket.gaierror, OverflowError) as error:
-        raise UsageError(f"{options.host}:{options.port}: no such address", hint="use --host 127.0.0.1") from error
-    listener = socket.socket(place[0], socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(place[4])
-        listener.listen(128)
-    except (OSError, OverflowError) as error:
-        listener.close()
-        is_taken = getattr(error, "errno", None) == errno.EADDRINUSE
-        hint = "another server has it; --port 0 picks a free one" if is_taken else "choose another --host or --port"
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"{options.host}:{options.port}: {reason}", hint=hint) from error
-    return listener
-
-
 class _Session:
     """One run of the server, from binding to the last answer."""
 
@@ -187,7 +162,7 @@ class _Session:
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         loading = asyncio.create_task(self._fleet.start(self._release))
         watching: asyncio.Task[None] | None = None
-        with _signals(server):
+        with stopped_by_signals(server):
             try:
                 await asyncio.wait((serving, loading), return_when=asyncio.FIRST_COMPLETED)
                 if loading.done():
@@ -206,12 +181,10 @@ class _Session:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     def _info(self, listener: socket.socket, ready: dict[str, Any], verify_s: float) -> ServerInfo:
-        port = int(listener.getsockname()[1])
-        host = self._options.host
         return ServerInfo(
-            url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}",
-            host=host,
-            port=port,
+            url=url_of(listener, self._options.host),
+            host=self._options.host,
+            port=int(listener.getsockname()[1]),
             release=self._release.id,
             model=self._release.model_id,
             front_pid=os.getpid(),
@@ -223,49 +196,7 @@ class _Session:
         )
 
     def _server(self) -> Server:
-        import uvicorn
-
         from frontier_ops.serve_app import Front
 
-        class QuietServer(uvicorn.Server):
-            """Leaves signals to us: uvicorn raises them again after a clean stop, which would end in status -15."""
-
-            @contextlib.contextmanager
-            def capture_signals(self) -> Iterator[None]:
-                yield
-
-        config = uvicorn.Config(
-            Front(self._fleet, self._log, api_key=self._options.api_key).app(),
-            loop="asyncio",
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=self._options.grace_s,
-            timeout_keep_alive=KEEP_ALIVE_S,
-        )
-        return QuietServer(config)
-
-
-@contextlib.contextmanager
-def _signals(server: Server) -> Iterator[None]:
-    """Turns the first SIGINT or SIGTERM into a clean stop and the second into a quick one."""
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        server.force_exit = server.should_exit
-        server.should_exit = True
-
-    handled: list[signal.Signals] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Outside the main thread signals can't be handled; whoever started the thread does it.
-        with contextlib.suppress(ValueError, RuntimeError):
-            loop.add_signal_handler(number, stop)
-            handled.append(number)
-    try:
-        yield
-    finally:
-        for number in handled:
-            loop.remove_signal_handler(number)
+        app = Front(self._fleet, self._log, api_key=self._options.api_key).app()
+        return quiet_server(app, grace_s=self._options.grace_s)

@@ -26,6 +26,8 @@ POLL_S = 0.1
 RETIRE_S = 120.0
 SOAK_S = 30.0
 PUT_BACK_TRIES, PUT_BACK_WAIT_S = 50, 0.2
+HOLD_S = 10.0
+"""How long a release on trial keeps an answer to itself: while nothing of it was sent, another can give it instead."""
 
 Open = Callable[[Release], Backend]
 
@@ -136,7 +138,8 @@ class Fleet:
     async def begin(self, name: str, job: Record) -> Lease:
         """Starts answering and returns when the first text is here, the answer is over, or an error came.
 
-        A release on trial that dies or fails on the request hands it to the one before; the client never knows.
+        A release on trial that dies or fails on the request hands it to the one before; the client never knows. That
+        holds for streams too: within the soak the whole answer, or HOLD_S of it, is here before any of it is sent.
 
         Raises:
             QueueFull, WorkerDown: as the backend's `generate`.
@@ -162,11 +165,12 @@ class Fleet:
             await lease.close()
 
     async def _first_events(self, lease: Lease) -> str:
+        until = time.monotonic() + HOLD_S if self._is_on_trial(lease.slot) else 0.0
         async for event in lease.rest:
             lease.first.append(event)
             if event["event"] == "error":
                 return str(event["message"]) if event["code"] == "generation_failed" else ""
-            if event["event"] == "done" or event["text"]:
+            if event["event"] == "done" or (event["text"] and time.monotonic() >= until):
                 return ""
         return ""
 
@@ -177,13 +181,15 @@ class Fleet:
         """
         if slot is not self.active:
             return slot.release.id in self.rejected and self.active is not None
-        if self._is_soaking() and self.warm is not None and self.warm.backend.ready is not None:
+        if self._is_on_trial(slot):
             self._fall_back(reason)
             return True
         return False
 
-    def _is_soaking(self) -> bool:
-        return time.monotonic() < self._soak_until
+    def _is_on_trial(self, slot: Slot) -> bool:
+        """Says whether a release is in its soak with the one before ready to take over."""
+        is_soaking = slot is self.active and time.monotonic() < self._soak_until
+        return is_soaking and self.warm is not None and self.warm.backend.ready is not None
 
     def _fall_back(self, reason: str) -> None:
         bad, good = self.active, self.warm
@@ -195,7 +201,7 @@ class Fleet:
 
     def _adopt(self, slot: Slot) -> None:
         def died(reason: str) -> None:
-            if slot is self.active and self._is_soaking() and self.warm is not None and self.warm.backend.ready:
+            if self._is_on_trial(slot):
                 self._fall_back(reason)
             elif slot is self.warm:
                 self.warm = None

@@ -186,23 +186,3 @@ def retry_after_s(text: str) -> float:
 def get_service_client(name: str, *, hosts: Path | None = None) -> ServiceClient:
     """Gives a client for a service named in config/hosts.json or the environment, or raises ConfigError."""
     return ServiceClient(find_service(name, path=hosts))
-
-
-class PredictionClient:
-    """Asks a model in service (`frontier serve`, vLLM, any OpenAI-compatible endpoint)."""
-
-    def __init__(self, client: ServiceClient) -> None:
-        self._client = client
-
-    def models(self) -> list[str]:
-        """Gives the names of the models it serves."""
-        return [str(model["id"]) for model in self._client.get_json("/v1/models")["data"]]
-
-    def chat(self, messages: list[dict[str, Any]], *, model: str = "default", **parameters: Any) -> str:
-        """Gives the model's answer to a conversation; parameters as the chat completions API names them."""
-        body = {"model": model, "messages": messages, **parameters}
-        answer = self._client.post_json("/v1/chat/completions", json=body)
-        try:
-            return str(answer["choices"][0]["message"]["content"])
-        except (KeyError, IndexError, TypeError) as error:
-            raise ServiceDecodeError(f"{self._client.service.name}: the answer holds no choice") from error

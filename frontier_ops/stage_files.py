@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from frontier_core.errors import UsageError
-from frontier_core.jsonl import Output, loads
+from frontier_core.jsonl import Output, dumps, loads
 from frontier_core.lineage import UNKNOWN, Tally, generator_of, is_current, read_sidecar, sidecar_path, write_sidecar
 from frontier_core.lineage_tracker import TRACKER, run_of, track
 from frontier_core.records import Record, metadata_of
@@ -107,13 +107,13 @@ class StageWriter:
         self.result.tally.reject(line["code"], _generator_in(line))
         self.keep(line)
 
-    def keep(self, line: Record) -> None:
-        """Writes a line to the rejects file, if there is one, without counting it as rejected."""
+    def keep(self, *lines: Record) -> None:
+        """Writes lines to the rejects file, if there is one, without counting them as rejected."""
         path = self.target.rejects_path
-        if self._rejects is None and path is not None:
+        if self._rejects is None and path is not None and lines:
             self._rejects = self._stack.enter_context(Output(path))
         if self._rejects is not None:
-            self._rejects.write(line)
+            self._rejects.write_block(b"".join([dumps(line) + b"\n" for line in lines]), len(lines))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         self._stack.__exit__(kind, error, trace)

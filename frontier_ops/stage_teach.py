@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import stat
 import time
@@ -10,15 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from frontier_core.errors import DataError, EnvironmentMissing, ServiceError, UsageError, place
 from frontier_core.jsonl import Row, read_rows
 from frontier_core.profiles import ProfileName
 from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, silent
-from generators.synth import Request as Cell
 from generators.teachers.answers import Judge
-from generators.teachers.batch import MAX_REQUESTS, BatchOutbox, Offline, read_results
 from generators.teachers.client import Client, Request, Unanswered
 from generators.teachers.gate import Gate
 from generators.teachers.journal import Journal
@@ -29,7 +28,13 @@ from generators.teachers.teach import Asker, Feed, Job, Outcome, Run, bad_line
 from generators.teachers.wire import WIRES, OpenAIWire, Reply, Sampling, Teacher, Wire
 from generators.templates import PromptTemplate
 
+if TYPE_CHECKING:
+    from generators.synth import Request as Cell
+    from generators.teachers.batch import Offline
+
 TICK_S = 0.5
+GC_THRESHOLD = 20_000
+"""Containers more than before at which rings are looked for: a run makes few, and asking at 700 took 4 % of its CPU."""
 SYNC_TICKS = 10
 """The journal is made durable every so many ticks."""
 
@@ -160,15 +165,37 @@ def teach(
         elif journal.num_loaded:
             on_note(f"{path}: {journal.num_loaded} replies from before")
         try:
-            asyncio.run(
-                _teach(teaching, key, journal, writer, on_note=on_note, on_reject=on_reject, on_progress=on_progress)
-            )
+            with _rarely_collected(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(
+                    _teach(
+                        teaching, key, journal, writer, on_note=on_note, on_reject=on_reject, on_progress=on_progress
+                    )
+                )
         except ServiceError as error:
             kept = f"{len(journal)} replies are kept in {path}" if path else "--journal FILE would keep the replies"
             raise _with_hint(error, f"{error.hint}; {kept}".removeprefix("; ")) from error
         finally:
             journal.sync()
     return writer.result
+
+
+@contextmanager
+def _rarely_collected() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(GC_THRESHOLD, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Gives the faster event loop where it is installed (extra `llm`), None for asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:  # not built for every platform
+        return None
+    return uvloop.new_event_loop
 
 
 async def _teach(
@@ -325,6 +352,8 @@ def batch(
     Returns:
         The counts; `report` has `num_requests`, written to the batch file.
     """
+    from generators.teachers.batch import MAX_REQUESTS, BatchOutbox, Offline, read_results
+
     if teaching.teacher.folder:
         raise UsageError("a local teacher has no batch API", hint="leave --batch-out and --batch-in out")
     path = teaching.journal_path(target.output)

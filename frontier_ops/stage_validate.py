@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def validate(
     reuse: bool = False,
     spec: str = "auto",
     workers: int = 1,
-    on_reject: Note = silent,
+    on_reject: Callable[[Judged], None] = lambda _: None,
     on_note: Note = silent,
 ) -> StageResult:
     """Holds every line against both gates. Without a target nothing is written but the report.
@@ -48,7 +48,7 @@ def validate(
         on_note(f"--workers {workers}: level {settings.level} compares records, so one process judges them")
     if target is None:
         for judged, _, _ in _judged(run, source, count, None, notes):
-            _complain(judged, on_reject)
+            _complain([line for line in judged if not line.verdict.ok], on_reject)
         result = StageResult(tally=run.tally, num_out=run.num_records - run.tally.num_rejected)
     else:
         producer = f"{_gates()}/{settings.level}"
@@ -68,10 +68,9 @@ def validate(
             for judged, block, num_accepted in _judged(run, source, count, write, notes):
                 if block or num_accepted:
                     writer.output.write_block(block, num_accepted)
-                for line in judged:
-                    if not line.verdict.ok:
-                        writer.keep(line.rejected())
-                _complain(judged, on_reject)
+                rejected = [line for line in judged if not line.verdict.ok]
+                writer.keep(*(line.rejected() for line in rejected))
+                _complain(rejected, on_reject)
             if is_file:
                 # The records of a file stay as they were, byte for byte: its sidecar says what judged them.
                 run.tally.marks[mark_of(settings.level)] += writer.output.num_records
@@ -103,19 +102,22 @@ def _judged(
     if count > 1:
         yield from judge_parts(run, source, count, write=write, notes=notes)
         return
-    for batch in run.batches(source, notes=notes) if run.is_bulk else _one_by_one(run, source, notes):
-        yield batch.judged, write(batch) if write and batch.lines else b"", len(batch.lines)
+    if run.is_bulk:
+        batches = run.batches(source, notes=notes, keeps=write is not None)
+    else:
+        batches = _one_by_one(run, source, notes)
+    for batch in batches:
+        yield batch.judged, write(batch) if write and batch.lines else b"", batch.num_accepted
 
 
 def _one_by_one(run: Validation, source: str, notes: list[str]) -> Iterator[Batch]:
     for judged in run.judge(source, notes=notes):
-        yield Batch([judged.row.raw + b"\n"] if judged.verdict.ok else [], 0, [judged])
+        yield Batch([judged.row.raw + b"\n"] if judged.verdict.ok else [], 0, int(judged.verdict.ok), [judged])
 
 
-def _complain(judged: list[Judged], on_reject: Note) -> None:
-    for line in judged:
-        if not line.verdict.ok:
-            on_reject(line.complaint())
+def _complain(rejected: list[Judged], on_reject: Callable[[Judged], None]) -> None:
+    for line in rejected:
+        on_reject(line)
 
 
 def _gates() -> str:

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import hmac
 import ipaddress
-import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.cookies import SimpleCookie
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs
 
 from frontier_core.errors import UsageError
 from frontier_core.jsonl import dumps
-
-if TYPE_CHECKING:
-    from uvicorn import Server
+from frontier_ops.listener import listen, quiet_server, stopped_by_signals, url_of
 
 COOKIE = "frontier_token"
 OPEN_PATHS = ("/health", "/healthz")
@@ -46,7 +42,7 @@ def serve_app(
     """
     if not token and not is_loopback(host):
         raise UsageError(f"{host}: anybody could reach that", hint="set --token, or listen on 127.0.0.1")
-    listener = _listen(host, port)
+    listener = listen(host, port)
     try:
         asyncio.run(_run(Guarded(app, token) if token else app, listener, on_ready))
     finally:
@@ -96,56 +92,8 @@ class Guarded:
         await self._app(scope, receive, send_with_cookie)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except (socket.gaierror, OverflowError) as error:
-        raise UsageError(f"{host}:{port}: no such address", hint="use --host 127.0.0.1") from error
-    listener = socket.socket(place[0], socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(place[4])
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        is_taken = error.errno == errno.EADDRINUSE
-        hint = "another server has it; --port 0 picks a free one" if is_taken else "choose another --host or --port"
-        raise UsageError(f"{host}:{port}: {error.strerror}", hint=hint) from error
-    return listener
-
-
 async def _run(app: Asgi, listener: socket.socket, on_ready: Callable[[str], None]) -> None:
-    import uvicorn
-
-    class QuietServer(uvicorn.Server):
-        """Leaves signals to us: uvicorn raises them again after a clean stop, which would end in status -15."""
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            yield
-
-    config = uvicorn.Config(
-        app, loop="asyncio", http="h11", ws="none", lifespan="off", log_config=None, access_log=False,
-        server_header=False, timeout_graceful_shutdown=GRACE_S,
-    )  # fmt: skip
-    server = QuietServer(config)
-    address = listener.getsockname()
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
-    with _signals(server):
-        on_ready(f"http://{host}:{address[1]}")
+    server = quiet_server(app, grace_s=GRACE_S)
+    with stopped_by_signals(server):
+        on_ready(url_of(listener))
         await server.serve(sockets=[listener])
-
-
-@contextlib.contextmanager
-def _signals(server: Server) -> Iterator[None]:
-    """Turns the first SIGINT or SIGTERM into a clean stop and the second into a quick one."""
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        server.force_exit = server.should_exit
-        server.should_exit = True
-
-    with contextlib.suppress(ValueError, RuntimeError):  # outside the main thread whoever started it does this
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop)
-    yield

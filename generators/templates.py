@@ -26,6 +26,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import blake2b
+from itertools import zip_longest
 from math import floor
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,13 @@ _SAFETY = ("policy", "forbid", "refuse_rate", "tags")
 _PROMPT = ("spec", "schema", "verify", "reply_tokens", "system", "user", "turns")
 
 
-_MARKUP = re.compile(r"\{[{%#]")
+_PLAIN = re.compile(r"(?<!\{)\{\{ *([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*) *\}\}")
+_MARKUP = re.compile(r"\{[{%#]|\}\}")
+_LINE_END = re.compile("\r\n?")
+_RESERVED = frozenset(
+    ("and", "or", "not", "in", "is", "if", "else", "for", "true", "false", "none", "True", "False", "None",
+     "self", "super", "caller", "loop", "varargs", "kwargs")
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +155,43 @@ def _compiled(body: str) -> tuple[Any, dict[str, Any]]:
     return template, known
 
 
+@cache
+def _plain_parts(body: str) -> tuple[str | tuple[str, ...], ...] | None:
+    """Gives texts and names in turn when a body has no markup but `{{ name.name }}`, None when it has other."""
+    pieces = _PLAIN.split(body)
+    texts, names = pieces[::2], [tuple(name.split(".")) for name in pieces[1::2]]
+    if any(map(_MARKUP.search, texts)) or any(not _RESERVED.isdisjoint(name) for name in names):
+        return None
+    parts: list[str | tuple[str, ...]] = []
+    for text, name in zip_longest(texts, names, fillvalue=()):
+        parts += [_LINE_END.sub("\n", str(text)), name]
+    return tuple(part for part in parts if part)
+
+
+def _fill_plainly(body: str, values: Mapping[str, Any]) -> str | None:
+    """Does what Jinja2 would for a body that only names keys, at a fifth of its CPU; None where it must be asked."""
+    parts = _plain_parts(body)
+    if parts is None:
+        return None
+    out: list[str] = []
+    for part in parts:
+        if isinstance(part, str):
+            out.append(part)
+            continue
+        if part[0] not in values:
+            return None
+        value = values[part[0]]
+        for name in part[1:]:
+            if type(value) is not dict or name not in value:
+                return None
+            value = value[name]
+        try:
+            out.append(value if type(value) is str else str(value))
+        except ValueError:  # an integer with more digits than Python will write
+            return None
+    return "".join(out)
+
+
 def fill(body: str, values: Mapping[str, Any]) -> str:
     """Gives a body with its values, white space at both ends taken off.
 
@@ -155,10 +199,10 @@ def fill(body: str, values: Mapping[str, Any]) -> str:
         DataError: a name has no value, or an expression fails on the values; says which.
         ConfigError: the body is no Jinja2 template.
     """
+    if (plain := _fill_plainly(body, values)) is not None:
+        return plain.strip()
     from jinja2 import TemplateError
 
-    if _MARKUP.search(body) is None:
-        return body.strip()
     compiled, known = _compiled(body)
     try:
         # What `render` does, without its two further copies of the values.
@@ -284,7 +328,8 @@ def _prompt_template(document: dict[str, Any], path: Path, digest: str) -> Promp
     )
     for body in (template.system, template.user, *(turn["content"] for turn in turns)):
         try:
-            _compiled(body)
+            if _plain_parts(body) is None:
+                _compiled(body)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error.message}") from error
     return template

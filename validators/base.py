@@ -48,12 +48,15 @@ class Verdict:
     @property
     def ok(self) -> bool:
         """True when no finding is an error."""
-        return not any(finding.severity == "error" for finding in self.findings)
+        return self.code == "ok"
 
     @property
     def code(self) -> str:
         """The first error's code, "ok" when there is none: the one word rejects are counted by."""
-        return next((finding.code for finding in self.findings if finding.severity == "error"), "ok")
+        for finding in self.findings:  # no generator: asked several times of every bad line
+            if finding.severity == "error":
+                return finding.code
+        return "ok"
 
     @property
     def message(self) -> str:

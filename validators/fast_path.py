@@ -9,32 +9,24 @@ test_fast_path.py holds both against each other. QUICK's rules are checked here 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from frontier_core.lineage import Tally, generator_of
-from frontier_core.profiles import EMOJI_PREFIX, ProfileName, violation
+from frontier_core.profiles import ProfileName
 from frontier_core.records import Record, metadata_of, tag_of
+from validators.fast_turns import Turns
 from validators.quick_rules import MAX_NOTES_CHARS
 
 MAX_LEARNT = 64
 """Metadata keys learnt at most; files with more go the slow way where they use the others."""
 
-_ANSWERS_BETWEEN: dict[ProfileName, tuple[str, str]] = {
-    "emoji_think": (EMOJI_PREFIX, EMOJI_PREFIX[:-1] + chr(ord(EMOJI_PREFIX[-1]) + 1)),
-    "regime3": ("", chr(0x10FFFF)),
-    "plain": ("", chr(0x10FFFF)),
-}
-"""Assistant texts lie between these two: comparing is the quickest way to ask for a prefix."""
-
 _WORDS = ("skill", "source", "generator_id", "generator_version")
 """Keys whose values are few as a rule: those seen are learnt, so that every line shares one text and its hash."""
-
-Key = tuple[Any, ...]
-"""What accepted lines are counted by: (skill, level, lineage), absent ones UNSET."""
 
 _Text = Annotated[str, Meta(min_length=1)]
 _Short = Annotated[str, Meta(max_length=MAX_NOTES_CHARS)]
@@ -63,14 +55,13 @@ _METADATA: dict[str, Any] = {
 """Narrower than metadata_v1.schema.json, never wider: what does not fit is looked at again."""
 
 _TURN = msgspec.defstruct("Turn", [("role", Literal["system", "user", "assistant"]), ("content", _Text)], **_STRUCT)
-_TURNS = Annotated[list[_TURN], Meta(min_length=2)]  # type: ignore[valid-type]
 _PROMPT = _Text | Annotated[list[_TURN], Meta(min_length=1)]  # type: ignore[valid-type]
 _SPARRING = Literal["sparring_identify_incorrect", "sparring_correction", "sparring_confirm_correct"]
 
 _FIELDS: dict[str, tuple[tuple[str, Any], ...]] = {
-    "chat_sft_v1": (("messages", _TURNS),),
-    "syllo_v1": (("messages", _TURNS),),
-    "sparring_v1": (("messages", _TURNS), ("type", _SPARRING)),
+    "chat_sft_v1": (("messages", None),),
+    "syllo_v1": (("messages", None),),
+    "sparring_v1": (("messages", None), ("type", _SPARRING)),
     "completion_v1": (("text", _Text),),
     "preference_v1": (("prompt", _PROMPT), ("chosen", _PROMPT), ("rejected", _PROMPT), ("margin?", int | float)),
     "reward_v1": (
@@ -78,19 +69,10 @@ _FIELDS: dict[str, tuple[tuple[str, Any], ...]] = {
         ("advantage?", int | float), ("kl_penalty?", int | float),
     ),
 }  # fmt: skip
-"""The record beside its metadata, by spec; `?` ends an optional key. Specs not here go the slow way."""
+"""The record beside its metadata, by spec; `?` ends an optional key. Specs not here go the slow way. Turns hang on the
+profile (fast_turns.py)."""
 
 FAST_SPECS = tuple(_FIELDS)
-
-
-class _Absent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
-    """Metadata with nothing in it: what is asked of every line, for files whose lines lack the key."""
-
-    level: ClassVar[Any] = UNSET
-    lineage: ClassVar[Any] = UNSET
-    source: ClassVar[Any] = UNSET
-    generator_id: ClassVar[Any] = UNSET
-    generator_version: ClassVar[Any] = UNSET
 
 
 class FastPath:
@@ -106,13 +88,12 @@ class FastPath:
         self.spec = spec
         self.profile = profile
         self._foreign_skill = "syllo" if spec == "chat_sft_v1" and is_guessed else ""
-        self._counts: dict[str, dict[Any, int]] = {}
-        self._marked: dict[Key, int] = {}
+        self._counts: Counter[tuple[Any, ...]] = Counter()
+        self._marks: Counter[Any] = Counter()
         self._words: dict[str, set[str]] = {key: set() for key in _WORDS}
-        self._made: dict[Key, int] = {}
         self._refused: set[str] = set()
         self._keys: dict[str, Any] = {}
-        self._has_turns = _FIELDS[spec][0][0] == "messages"
+        self._turns = Turns(profile) if _FIELDS[spec][0][0] == "messages" else None
         self.decode = self._compile()
 
     def learn(self, records: Iterable[Record]) -> None:
@@ -142,109 +123,79 @@ class FastPath:
 
     def sift(self, lines: list[bytes]) -> list[int]:
         """Counts the lines that pass and gives the places of the others, in order."""
-        return self._sift_chats(lines) if self._has_turns else self._sift_others(lines)
+        records, doubtful = self._decoded(lines)
+        odd = self._odd(records)
+        if odd:
+            left_out = set(doubtful)
+            places = [place for place in range(len(lines)) if place not in left_out]
+            doubtful = sorted([*doubtful, *(places[index] for index in odd)])
+            left_out = set(odd)
+            records = [record for index, record in enumerate(records) if index not in left_out]
+        self._count([record.metadata for record in records])
+        return doubtful
+
+    def _decoded(self, lines: list[bytes]) -> tuple[list[Any], list[int]]:
+        """Gives the lines that the types hold for, decoded, and the places of the others."""
+        records: list[Any] = []
+        doubtful: list[int] = []
+        rest = iter(lines)
+        while True:
+            try:
+                # What was decoded before an exception stays in the list, and the line it is about is behind `rest`.
+                records.extend(map(self.decode, rest))
+            except (ValueError, RecursionError):
+                doubtful.append(len(records) + len(doubtful))
+            else:
+                return records, doubtful
+
+    def _odd(self, records: list[Any]) -> list[int]:
+        """Gives the places of records that may break a rule of QUICK, in order."""
+        if not self._turns or not records:
+            return []
+        odd = self._turns.odd([record.messages for record in records])
+        if self._may_be_foreign and self._foreign_skill in [record.metadata.skill for record in records]:
+            foreign = {place for place, record in enumerate(records) if record.metadata.skill == self._foreign_skill}
+            odd = sorted(foreign.union(odd))
+        return odd
+
+    def _count(self, found: list[Any]) -> None:
+        if not found:
+            return
+        keys = self._keys
+        nothing = (UNSET,) * len(found)
+        skills = [metadata.skill for metadata in found]
+        levels = [metadata.level for metadata in found] if "level" in keys else nothing
+        makers = [
+            [metadata.generator_id for metadata in found] if "generator_id" in keys else nothing,
+            [metadata.generator_version for metadata in found] if "generator_version" in keys else nothing,
+            [metadata.source for metadata in found] if "source" in keys else nothing,
+        ]
+        if all(names.count(names[0]) == len(names) for names in makers):  # as a rule, and quicker to count
+            maker = tuple(names[0] for names in makers)
+            for tag, count in Counter(zip(skills, levels, strict=True)).items():
+                self._counts[tag + maker] += count
+        else:
+            self._counts.update(zip(skills, levels, *makers, strict=True))
+        if "lineage" in keys:
+            self._marks.update(metadata.lineage for metadata in found)
 
     def tally(self, into: Tally) -> None:
         """Adds what was counted to a tally: tags, specs, marks of lineage."""
-        for (skill, level, marks), count in self._counted():
-            tag = tag_of({"skill": skill} if level is UNSET else {"skill": skill, "level": level})
-            into.tags[tag] += count
+        for (skill, level, *made), count in self._counts.items():
+            into.tags[tag_of({"skill": skill} if level is UNSET else {"skill": skill, "level": level})] += count
             into.specs[self.spec] += count
-            for mark in () if marks is UNSET else marks:
-                into.marks[mark] += count
-        for made, count in self._made.items():
             names = zip(("generator_id", "generator_version", "source"), made, strict=True)
             into.passed[generator_of({key: value for key, value in names if value is not UNSET})] += count
-
-    def _counted(self) -> Iterator[tuple[Key, int]]:
-        for skill, levels in self._counts.items():
-            for level, count in levels.items():
-                marked = [(key, n) for key, n in self._marked.items() if key[:2] == (skill, level)]
-                yield from marked
-                if rest := count - sum(n for _, n in marked):
-                    yield (skill, level, UNSET), rest
-
-    def _sift_others(self, lines: list[bytes]) -> list[int]:
-        decode, doubtful = self.decode, []
-        for place, line in enumerate(lines):
-            try:
-                metadata = decode(line).metadata
-            except (ValueError, RecursionError):
-                doubtful.append(place)
-                continue
-            self._count(metadata)
-            self._mark(metadata)
-        return doubtful
-
-    def _sift_chats(self, lines: list[bytes]) -> list[int]:
-        """As `sift`, for chats; one flat loop almost without calls, because it runs for every line of a file."""
-        decode, counts, doubtful = self.decode, self._counts, []
-        is_plain, is_regime, is_marked = self.profile == "plain", self.profile == "regime3", "lineage" in self._keys
-        made = self._made
-        at_least, below = _ANSWERS_BETWEEN[self.profile]
-        place = -1
-        for line in lines:
-            place += 1
-            try:
-                record = decode(line)
-            except (ValueError, RecursionError):
-                doubtful.append(place)
-                continue
-            last = ""
-            for turn in record.messages:
-                role = turn.role
-                if role == "assistant":
-                    text = turn.content
-                    if last != "user" or not at_least <= text < below:
-                        break
-                    if (">" in text or is_regime) and self._breaks(text):
-                        break
-                    if is_plain and text.isspace():
-                        break
-                elif turn.content.isspace() or (role == "system" and last):
-                    break
-                last = role
-            else:
-                if last == "assistant":
-                    metadata = record.metadata
-                    try:
-                        counts[metadata.skill][metadata.level] += 1
-                    except KeyError:
-                        if metadata.skill == self._foreign_skill:
-                            doubtful.append(place)
-                            continue
-                        self._count(metadata)
-                    if is_marked:
-                        self._mark(metadata)
-                        continue
-                    maker = metadata.generator_id, metadata.generator_version, metadata.source
-                    try:
-                        made[maker] += 1
-                    except KeyError:
-                        made[maker] = 1
-                    continue
-            doubtful.append(place)
-        return doubtful
-
-    def _breaks(self, text: str) -> bool:
-        return self.profile != "plain" and violation(text, self.profile) is not None
-
-    def _count(self, metadata: Any) -> None:
-        levels = self._counts.setdefault(metadata.skill, {})
-        levels[metadata.level] = levels.get(metadata.level, 0) + 1
-
-    def _mark(self, metadata: Any) -> None:
-        made = metadata.generator_id, metadata.generator_version, metadata.source
-        self._made[made] = self._made.get(made, 0) + 1
-        if metadata.lineage is not UNSET:
-            key = metadata.skill, metadata.level, metadata.lineage
-            self._marked[key] = self._marked.get(key, 0) + 1
+        for marks, count in self._marks.items():
+            for mark in () if marks is UNSET else marks:
+                into.marks[mark] += count
 
     def _compile(self) -> Callable[[bytes], Any]:
         kinds: dict[str, Any] = {"skill": _Text, **self._keys}
         for key, words in self._words.items():
             if key in kinds and 0 < len(words) <= MAX_LEARNT:
                 kinds[key] = Literal[tuple(sorted(words))]
+        self._may_be_foreign = bool(self._foreign_skill) and kinds["skill"] == _Text
         if self.spec == "syllo_v1":
             kinds["skill"] = Literal["syllo"]
         fields: list[Any] = []
@@ -255,8 +206,9 @@ class FastPath:
             default = {} if is_needed else {"default": UNSET}
             kind = kind if is_needed else kind | UnsetType
             fields.append((name, kind, msgspec.field(name=None if is_known else key, **default)))
-        metadata = msgspec.defstruct("Metadata", fields, bases=(_Absent,), kw_only=True, **_STRUCT)
-        whole: list[Any] = [(key, kind) for key, kind in _FIELDS[self.spec] if not key.endswith("?")]
+        metadata = msgspec.defstruct("Metadata", fields, kw_only=True, **_STRUCT)
+        fields = [(key, kind) for key, kind in _FIELDS[self.spec] if not key.endswith("?")]
+        whole: list[Any] = [(key, self._turns.type if self._turns and not kind else kind) for key, kind in fields]
         whole.append(("metadata", metadata))
         whole += [(key[:-1], kind | UnsetType, UNSET) for key, kind in _FIELDS[self.spec] if key.endswith("?")]
         return msgspec.json.Decoder(msgspec.defstruct("Line", whole, **_STRUCT)).decode

@@ -73,7 +73,7 @@ class Validation:
         return self.settings.level == "quick"
 
     def batches(
-        self, source: str | Path, *, part: Part | None = None, notes: list[str] | None = None
+        self, source: str | Path, *, part: Part | None = None, notes: list[str] | None = None, keeps: bool = True
     ) -> Iterator[Batch]:
         """Yields all lines in batches, in order, for a level that is judged in bulk (`is_bulk`).
 
@@ -81,19 +81,18 @@ class Validation:
             source: a path, or "-".
             part: a range of bytes of a plain file; line numbers then count from its beginning.
             notes: gets remarks about the whole file; None drops them.
+            keeps: whether accepted lines are wanted, or only counted.
         """
         schema, content = SchemaGate(self.spec), ContentGate(settings=self.settings)
         self.ends = LineEnds(STDIN_NAME if str(source) == "-" else str(source))
         bulk = Bulk(self.spec, self.settings.profile, lambda row: self._judge(row, schema, content))
-        for batch in bulk.batches(source, part=part, ends=self.ends):
-            self.num_records += batch.num_sure
+        for batch in bulk.batches(source, part=part, ends=self.ends, keeps=keeps):
             for judged in batch.judged:
-                self.num_records += 1
                 self._count(judged)
             yield batch
         for path in bulk.paths.values():
             path.tally(self.tally)
-        self.num_lines = bulk.num_lines
+        self.num_lines, self.num_records = bulk.num_lines, self.ends.num_rows
         if part is None:
             self.ends.tell(notes)
 

@@ -19,22 +19,26 @@ def command(
     run: Annotated[str, typer.Option("--run", metavar="RUN", help="judge this run: quality, effort, experience")] = "",
     target: Annotated[str, typer.Option("--target", metavar="DIR", help="also look at this deploy target")] = "",
     url: Annotated[str, typer.Option("--url", metavar="URL", help="also ask this server")] = "",
+    key_env: options.KeyEnv = "INFERENCE_API_KEY",
     data: Annotated[list[str], typer.Option("--data", metavar="FILE", help="also look at this data (repeat)")] = [],  # noqa: B006 (Typer copies it)
     group: Annotated[
         list[str], typer.Option("--group", metavar="NAME", help="only this group (repeat, or a,b); deep is one")
     ] = [],  # noqa: B006
     hosts: Annotated[str, typer.Option("--hosts", metavar="FILE", help="[config/hosts.json]")] = "",
+    home: Annotated[str, typer.Option("--home", metavar="DIR", help="folder of the queue of jobs [.]")] = "",
     floor: Annotated[
         float, typer.Option("--floor", metavar="LOSS", help="loss without strain; -1 is the run's lowest")
     ] = -1.0,
     deep: Annotated[bool, typer.Option("--deep", help="read every byte and load the model too")] = False,
     json: options.Json = False,
 ) -> int:
-    """Look at machine, services, processes, models, inference, skills and data, and say what to do.
+    """Look at machine, services, processes, models, inference, skills, jobs and data, and say what to do.
 
     With --run the findings become the run's verdict: quality_factor (0, or 0.3 to 1), effort (the sum of loss above
     the floor) and experience (their product). Exit 1 when a check fails.
     """
+    import os
+
     from frontier_core.jsonl import dumps
     from frontier_ops.doctor import Scope, examine
     from frontier_ops.doctor_run import run_verdict
@@ -43,8 +47,10 @@ def command(
         run=Path(run) if run else None,
         target=Path(target) if target else None,
         url=url,
+        api_key=os.environ.get(key_env, ""),
         data=data,
         hosts=Path(hosts) if hosts else None,
+        home=Path(home),
     )
     groups = options.split_names(group)
     if run:

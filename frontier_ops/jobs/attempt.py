@@ -6,6 +6,7 @@ The same for every executor; only where the command runs in between differs.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from frontier_core.errors import DataError
 from frontier_core.lineage import digest_of
 from frontier_ops.jobs.command import Ended
 from frontier_ops.jobs.job import Job, State
-from frontier_ops.jobs.store import Claim, JobStore
+from frontier_ops.jobs.store import Claim, JobStore, Taker
 
 LOGS = "status/job_logs"
 SHORT_S = 1.0
@@ -28,22 +29,26 @@ class Attempt:
     Args:
         store: where the job is.
         claim: what `JobStore.claim` gave.
+        next_for: asked when the job ends; gives who takes the next one in the same turn, None when nobody does.
+    `following` is then the next claim, None when nothing waits.
     """
 
     store: JobStore
     claim: Claim
+    next_for: Callable[[], Taker | None] = lambda: None
+    following: Claim | None = None
     inputs: dict[str, str] = field(default_factory=dict)
     _started: float = field(default_factory=time.monotonic)
 
     @property
     def folder(self) -> Path:
         """Where the command runs."""
-        return (self.store.home / self.claim.job.spec.cwd).resolve()
+        return self.store.root / self.claim.job.spec.cwd
 
     @property
     def logs(self) -> Path:
         """The folder of the command's logs."""
-        return (self.store.home / LOGS).resolve()
+        return self.store.root / LOGS
 
     def begin(self) -> Job | None:
         """Readies the attempt; gives the job when it has ended already: an input is missing, or its outputs stand."""
@@ -59,7 +64,6 @@ class Attempt:
                 State.SKIPPED, reason=f"{earlier.id} made the same outputs", input_sha256=self.inputs,
                 output_sha256=outputs, result=earlier.result,
             )  # fmt: skip
-        self.logs.mkdir(parents=True, exist_ok=True)
         return None
 
     def conclude(self, ended: Ended) -> Job:
@@ -86,7 +90,10 @@ class Attempt:
     def _finish(self, state: State, **details: Any) -> Job:
         is_long = time.monotonic() - self._started > SHORT_S
         try:
-            return self.store.finish(self.claim, state, is_urgent=is_long or state is not State.COMPLETED, **details)
+            job, self.following = self.store.finish(
+                self.claim, state, is_urgent=is_long or state is not State.COMPLETED, taker=self.next_for(), **details
+            )
+            return job
         except DataError as error:
             if error.code != "fenced":
                 raise

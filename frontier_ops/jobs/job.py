@@ -178,9 +178,9 @@ class Job:
         return {name: getattr(self, name) for name in _STANDING}
 
     @staticmethod
-    def from_mapping(values: Mapping[str, Any]) -> Job:
-        """Reads what `to_mapping` gave."""
-        return Job(**{**values, "spec": JobSpec.from_mapping(values["spec"]), "state": State(values["state"])})
+    def from_standing(standing: dict[str, Any], spec: JobSpec) -> Job:
+        """Makes a job of what `standing` gave and its spec."""
+        return Job(**(standing | {"spec": spec, "state": State(standing["state"])}))
 
 
 _STANDING = tuple(name for name in Job.__dataclass_fields__ if name != "spec")

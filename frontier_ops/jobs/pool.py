@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from frontier_ops.jobs.job import Job
+from frontier_ops.jobs.process import own_process
 from frontier_ops.jobs.store import MAX_DEATHS, JobStore
 from frontier_ops.jobs.worker import Worker
 
@@ -80,7 +81,7 @@ class Pool:
     ) -> None:
         self.not_inherited = tuple(not_inherited)
         self.home, self.roles, self.until_empty = home, tuple(roles), until_empty
-        self.max_deaths, self.hold, self.on_job = max_deaths, hold, on_job
+        self.max_deaths, self.hold, self.on_job = max_deaths, hold and hold.absolute(), on_job
         self.living: set[int] = set()
         self.names: set[str] = set()
 
@@ -133,7 +134,8 @@ class Pool:
         for descriptor in self.not_inherited:
             os.close(descriptor)
         store = JobStore(self.home, max_deaths=self.max_deaths)
-        worker = Worker(store, roles=self.roles, hold=self.hold, on_job=self.on_job)
+        own_process(store.root)
+        worker = Worker(store, roles=self.roles, hold=self.hold, is_own_process=True, on_job=self.on_job)
 
         def leave(_number: int, _frame: FrameType | None) -> None:
             worker.is_stopping = True

@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS jobs_waiting ON jobs (priority, number) WHERE state = 'queued';
 CREATE INDEX IF NOT EXISTS jobs_held ON jobs (fingerprint) WHERE state IN ('processing', 'paused');
-CREATE INDEX IF NOT EXISTS jobs_alike ON jobs (fingerprint, number) WHERE state = 'completed';
+CREATE INDEX IF NOT EXISTS jobs_like ON jobs (fingerprint, number) WHERE state = 'completed' AND fingerprint != '';
 CREATE TABLE IF NOT EXISTS applied (one INTEGER PRIMARY KEY CHECK (one = 1), num_bytes INTEGER NOT NULL) STRICT;
 INSERT OR IGNORE INTO applied VALUES (1, 0);
 """
@@ -69,6 +69,14 @@ class Claim:
             self.job_lock = self.worker_lock = -1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taker:
+    """Who takes jobs: a worker's name, e.g. "host:123", and its roles; no roles take any job."""
+
+    worker: str
+    roles: tuple[str, ...] = ()
+
+
 class JobStore:
     """The jobs of one home folder.
 
@@ -82,12 +90,13 @@ class JobStore:
 
     def __init__(self, home: Path, *, max_deaths: int = MAX_DEATHS) -> None:
         self.home = home
+        self.root = home.resolve()
         self.max_deaths = max_deaths
         try:
             for name in (DATABASE, HISTORY):
                 (home / name).parent.mkdir(parents=True, exist_ok=True)
-            self._locks = LockFile(home / LOCKS)
-            self._history = History(home / HISTORY)
+            self._locks = LockFile(self.root / LOCKS)
+            self._history = History(self.root / HISTORY)
         except OSError as error:
             raise UsageError(f"{error.filename}: {error.strerror}", hint="choose another --home") from error
         self._db = self._open()
@@ -117,37 +126,38 @@ class JobStore:
             roles: the worker's roles; empty takes any.
         """
         with self._turn() as db:
-            for job in self._waiting(db, roles):
-                # A stray process of an earlier attempt may still hold it; then it waits for that to end.
-                job_lock = self._locks.hold(job.number)
-                if job_lock is None:
-                    continue
-                claim = Claim(job=job, job_lock=job_lock, worker_lock=self._locks.hold(WORKER + job.number) or -1)
-                try:
-                    event = {"event": "claimed", "job": job.id, "at": now(), "attempt": job.attempt + 1}
-                    (claim.job,) = self._record([event | {"worker": worker}], is_urgent=False)
-                except BaseException:
-                    claim.release()
-                    raise
-                return claim
-        return None
+            claim, event = self._take(db, Taker(worker=worker, roles=tuple(roles)))
+            if claim is None:
+                return None
+            self._append(db, [event], claim, is_urgent=False)
+        return claim
 
-    def finish(self, claim: Claim, state: State, *, is_urgent: bool = True, **details: Any) -> Job:
-        """Ends the attempt of a claimed job and lets go of it.
+    def finish(
+        self, claim: Claim, state: State, *, is_urgent: bool = True, taker: Taker | None = None, **details: Any
+    ) -> tuple[Job, Claim | None]:
+        """Ends the attempt of a claimed job and lets go of it; gives the job and, for a `taker`, its next claim.
+
+        Both are one turn of the store and one write to the history: a worker over many short jobs needs one a job.
 
         Args:
             claim: what `claim` gave.
             state: completed, failed, stopped or skipped.
             is_urgent: sync the history now; a job of milliseconds may wait for the next sync.
+            taker: who takes the next job, as `claim` would.
             details: `exit_code`, `reason`, `input_sha256`, `output_sha256`.
         Raises:
             DataError: the job is no longer this attempt's (code `fenced`).
         """
         event = {"event": "finished", "job": claim.job.id, "at": now(), "attempt": claim.job.attempt, "state": state}
-        with self._turn():
-            (job,) = self._record([event | details], is_urgent=is_urgent)
+        events, following = [event | details], None
+        with self._turn() as db:
+            job = self._apply(db, events[0], claim.job.spec)  # raises before anything is written
+            if taker is not None:
+                following, claimed = self._take(db, taker)
+                events += [claimed] if following else []
+            self._append(db, events, following, is_urgent=is_urgent)
         claim.release()
-        return job
+        return job, following
 
     def retry_later(self, claim: Claim, *, exit_code: int, reason: str, delay_s: float) -> Job:
         """Puts a claimed job whose command failed back into the queue, not to be taken before `delay_s` from now."""
@@ -273,7 +283,8 @@ class JobStore:
     def completed_like(self, spec: JobSpec) -> Job | None:
         """Gives the last completed job that ran the same, None when there is none."""
         row = self._db.execute(
-            f"SELECT {_ROW} FROM jobs WHERE state = 'completed' AND fingerprint = ? ORDER BY number DESC LIMIT 1",
+            f"SELECT {_ROW} FROM jobs WHERE state = 'completed' AND fingerprint != '' AND fingerprint = ? "
+            "ORDER BY number DESC LIMIT 1",
             (spec.fingerprint(),),
         ).fetchone()
         return _job(*row) if row else None
@@ -337,22 +348,48 @@ class JobStore:
         db.execute("UPDATE applied SET num_bytes = ?", (applied,))
 
     def _record(self, events: list[Event], *, is_urgent: bool) -> list[Job]:
-        """Makes events happen: checked, appended, applied; gives the jobs they were about, as they are then."""
-        db = self._db
-        before = {event["job"]: self._find(db, event["job"]) for event in events}
-        after = [advance(before[event["job"]], event) for event in events]  # raises before anything is written
-        size = self._history.append(events, is_urgent=is_urgent)
-        for job, event in zip(after, events, strict=True):
-            _put(db, job, event)
-        db.execute("UPDATE applied SET num_bytes = ?", (size,))
+        """Makes events happen: checked, applied, appended; gives the jobs they were about, as they are then."""
+        after = [self._apply(self._db, event) for event in events]  # raises before anything is written
+        self._append(self._db, events, None, is_urgent=is_urgent)
         return after
 
-    def _apply(self, db: sqlite3.Connection, event: Event) -> None:
-        _put(db, advance(self._find(db, event["job"]), event), event)
+    def _append(self, db: sqlite3.Connection, events: list[Event], claim: Claim | None, *, is_urgent: bool) -> None:
+        """Appends events that the turn has applied; a claim among them is let go when that fails."""
+        try:
+            size = self._history.append(events, is_urgent=is_urgent)
+            db.execute("UPDATE applied SET num_bytes = ?", (size,))
+        except BaseException:
+            if claim is not None:
+                claim.release()
+            raise
 
-    def _find(self, db: sqlite3.Connection, job_id: str) -> Job | None:
+    def _take(self, db: sqlite3.Connection, taker: Taker) -> tuple[Claim | None, Event]:
+        """Gives the next job that waits for a taker, claimed in the index, and the event that says so."""
+        for job in self._waiting(db, taker.roles):
+            # A stray process of an earlier attempt may still hold it; then it waits for that to end.
+            job_lock = self._locks.hold(job.number)
+            if job_lock is None:
+                continue
+            claim = Claim(job=job, job_lock=job_lock, worker_lock=self._locks.hold(WORKER + job.number) or -1)
+            event = {"event": "claimed", "job": job.id, "at": now(), "attempt": job.attempt + 1, "worker": taker.worker}
+            try:
+                claim.job = advance(job, event)
+                _put(db, claim.job, event)
+            except BaseException:
+                claim.release()
+                raise
+            return claim, event
+        return None, {}
+
+    def _apply(self, db: sqlite3.Connection, event: Event, spec: JobSpec | None = None) -> Job:
+        """Brings a job's row up to what an event makes of it and gives the job; its spec never changes."""
+        job = advance(self._find(db, event["job"], spec), event)
+        _put(db, job, event)
+        return job
+
+    def _find(self, db: sqlite3.Connection, job_id: str, spec: JobSpec | None = None) -> Job | None:
         row = db.execute(f"SELECT {_ROW} FROM jobs WHERE id = ?", (job_id,)).fetchone()
-        return _job(*row) if row else None
+        return _job(row[0], row[1], spec) if row else None
 
     def _known(self, db: sqlite3.Connection, job_id: str) -> Job:
         job = self._find(db, job_id)
@@ -407,8 +444,8 @@ class JobStore:
         return db
 
 
-def _job(spec: bytes, standing: bytes) -> Job:
-    return Job.from_mapping({**orjson.loads(standing), "spec": orjson.loads(spec)})
+def _job(row: bytes, standing: bytes, spec: JobSpec | None = None) -> Job:
+    return Job.from_standing(orjson.loads(standing), spec or JobSpec.from_mapping(orjson.loads(row)))
 
 
 def _put(db: sqlite3.Connection, job: Job, event: Event) -> None:

@@ -17,7 +17,8 @@ from frontier_core.errors import ServiceError
 from frontier_core.resources import shipped
 from frontier_ops.hosts import Service
 from frontier_ops.monitor.api import monitor_api
-from frontier_ops.services import PredictionClient, ServiceClient
+from frontier_ops.service_clients import PredictionClient
+from frontier_ops.services import ServiceClient
 
 CHAT_TIMEOUT_S = 60.0
 _POLICY = "default-src 'self' data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'"

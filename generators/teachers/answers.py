@@ -8,8 +8,7 @@ Running plans is `synth verify`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from frontier_core.errors import ConfigError, DataError
 from frontier_core.lineage import mark
@@ -22,8 +21,6 @@ from generators.teachers.tasks import Task
 from generators.teachers.wire import Reply
 from generators.templates import PromptTemplate
 from validators.base import Finding
-from validators.execution_gate import BadPlan, plan_commands
-from validators.plan_lint import lint
 from validators.schema_gate import SchemaGate
 from validators.skills.table import VERIFIERS
 
@@ -36,8 +33,7 @@ GRAPH_KEYS = ("nodes", "edges", "query")
 """What the verdict on an answer about a graph rests on, besides the prompt; `relations` says how it reads."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Origin(NamedTuple):
     """Where an answer came from, for the record's metadata."""
 
     model: str
@@ -193,12 +189,7 @@ class Judge:
             of_task = part in (*GRAPH_KEYS, "relations", "fixture", "expect") and part in task.source
             raise _refused("bad_task", first.message, pointer=first.pointer) if of_task else Refused(first)
         if self._template.spec == "plan_v1":
-            try:
-                commands = plan_commands(record)
-            except BadPlan as error:
-                raise Refused(error.finding) from error
-            if errors := [finding for finding in lint(commands) if finding.severity == "error"]:
-                raise Refused(errors[0])
+            _check_plan(record)
             return
         for place, turn in enumerate(record["messages"]):
             broken = violation(turn["content"], self._profile) if turn["role"] == "assistant" else None
@@ -238,6 +229,18 @@ def complaint(finding: Finding) -> str:
         f"Your answer can't be used: {where}{finding.message}{remedy}. "
         "Answer again, complete, in the form asked for, and with nothing else."
     )
+
+
+def _check_plan(record: Record) -> None:
+    from validators.execution_gate import BadPlan, plan_commands
+    from validators.plan_lint import lint
+
+    try:
+        commands = plan_commands(record)
+    except BadPlan as error:
+        raise Refused(error.finding) from error
+    if errors := [finding for finding in lint(commands) if finding.severity == "error"]:
+        raise Refused(errors[0])
 
 
 def _validator_for(schema: dict[str, Any]) -> Any:

@@ -11,12 +11,15 @@ import asyncio
 import socket
 import ssl
 import zlib
+from asyncio.staggered import staggered_race
 from base64 import b64encode
 from collections.abc import Mapping
+from functools import partial
 from ipaddress import ip_address
-from typing import NamedTuple, cast
+from itertools import zip_longest
+from math import inf
+from typing import Any, NamedTuple, cast
 from urllib.parse import SplitResult, quote, unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -25,6 +28,8 @@ from frontier_core.errors import ConfigError
 CONNECT_S = 15.0
 HAPPY_EYEBALLS_S = 0.25
 """Head start of an address before the next one of the same name is tried beside it. Source: RFC 8305, section 5."""
+CLOCK_S = 0.001
+"""An event loop's clock may go in such steps: what is due so soon is due now."""
 MAX_HEAD_BYTES = 256 * 1024
 MAX_BODY_BYTES = 256 * 1024 * 1024
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
@@ -48,12 +53,13 @@ class ConnectionLost(ConnectionError):
 class Connection(asyncio.Protocol):
     """One connection, one request at a time: `ask`, and the future has the answer.
 
-    `is_reusable` is true after an answer that leaves it open.
+    `is_reusable` is true after an answer that leaves it open; `deadline` is when its answer must be there.
     """
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.is_reusable = True
+        self.deadline = inf
         self._num_answers = 0
         self._waiter: asyncio.Future[Answer] | None = None
         self._parser = HttpResponseParser(self)
@@ -176,6 +182,7 @@ class Poster:
         self._proxy = _proxy_parts(proxy)
         self._timeout_s = timeout_s
         self._tls = _tls() if self._target.scheme == "https" else None
+        self._timer: asyncio.TimerHandle | None = None
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
         path = quote(self._target.path or "/", _SAFE) + (f"?{self._target.query}" if self._target.query else "")
@@ -195,7 +202,9 @@ class Poster:
         deadline = self._loop.time() + self._timeout_s
         while True:
             connection = self._kept() or await self._connect(deadline)
-            timer = self._loop.call_at(deadline, connection.drop, TimeoutError())
+            connection.deadline = deadline
+            if self._timer is None:
+                self._timer = self._loop.call_at(deadline, self._drop_late)
             try:
                 answer = await connection.ask(request, self._loop)
             except ConnectionLost as error:
@@ -210,11 +219,19 @@ class Poster:
             else:
                 self._keep(connection)
                 return answer
-            finally:
-                timer.cancel()
+
+    def _drop_late(self) -> None:
+        """Ends what is past its deadline. One timer serves all requests: most are answered long before theirs."""
+        now = self._loop.time() + CLOCK_S
+        for connection in [each for each in self._all if each.deadline <= now]:
+            connection.drop(TimeoutError())
+        earliest = min((each.deadline for each in self._all if each.deadline > now), default=inf)
+        self._timer = self._loop.call_at(earliest, self._drop_late) if earliest < inf else None
 
     async def close(self) -> None:
         """Closes all connections."""
+        if self._timer is not None:
+            self._timer.cancel()
         for connection in self._all:
             connection.drop()
         self._all.clear()
@@ -231,6 +248,7 @@ class Poster:
         return None
 
     def _keep(self, connection: Connection) -> None:
+        connection.deadline = inf
         if connection.is_open:
             self._idle.append(connection)
         else:
@@ -241,14 +259,14 @@ class Poster:
         async with asyncio.timeout_at(min(deadline, self._loop.time() + CONNECT_S)):
             place = self._proxy or self._target
             host = place.hostname or ""
+            sock = await _dial(host, _port(place), self._loop)
             if self._proxy is not None and self._tls is not None:
-                _, tunnel = await self._loop.create_connection(
-                    _Tunnel, host, _port(place), happy_eyeballs_delay=HAPPY_EYEBALLS_S
-                )
+                _, tunnel = await self._loop.create_connection(_Tunnel, sock=sock)
                 connection = await self._through(tunnel)
             else:
+                name = host if self._tls is not None else None
                 _, connection = await self._loop.create_connection(
-                    Connection, host, _port(place), ssl=self._tls, happy_eyeballs_delay=HAPPY_EYEBALLS_S
+                    Connection, sock=sock, ssl=self._tls, server_hostname=name
                 )
         self._all.add(connection)
         return connection
@@ -314,11 +332,44 @@ class _Tunnel(asyncio.Protocol):
             self._waiter.set_exception(ConnectionLost("the proxy closed the connection"))
 
 
+async def _dial(host: str, port: int, loop: asyncio.AbstractEventLoop) -> socket.socket:
+    """Gives a socket connected to the first address of a host that answers. Raises OSError when none does.
+
+    Not left to the event loop, because only asyncio's own one can race addresses.
+    """
+    places = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    families = [[place for place in places if place[0] == family] for family in dict.fromkeys(p[0] for p in places)]
+    in_turns = [place for row in zip_longest(*families) for place in row if place is not None]
+
+    async def connect(place: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol, _, address = place
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setblocking(False)
+            await loop.sock_connect(sock, address)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    if len(in_turns) == 1:
+        return await connect(in_turns[0])
+    ways = [partial(connect, place) for place in in_turns]
+    sock: socket.socket | None
+    sock, _, errors = await staggered_race(ways, HAPPY_EYEBALLS_S)
+    if sock is None:
+        raise next((error for error in errors if error is not None), OSError(f"{host} has no address"))
+    return sock
+
+
 def proxy_for(url: str) -> str:
     """Gives the proxy that the environment names for a URL, "" for none: never for this machine itself."""
+    if is_local(url):
+        return ""
+    from urllib.request import getproxies, proxy_bypass
+
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    if is_local(url) or proxy_bypass(host):
+    if proxy_bypass(parts.hostname or ""):
         return ""
     return getproxies().get(parts.scheme, "")
 

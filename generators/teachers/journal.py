@@ -20,7 +20,7 @@ from frontier_core.atomic import explain_os_error
 from frontier_core.errors import DataError, UsageError
 from generators.teachers.wire import Reply
 
-_FIELDS = ("text", "response_id", "model", "finish", "tokens_in", "tokens_out")
+_LINE = orjson.OPT_APPEND_NEWLINE
 
 
 def body_digest(body: dict[str, Any]) -> blake2b:
@@ -103,12 +103,11 @@ class Journal:
         if raw is None:
             return None
         entry = orjson.loads(raw)
-        return Reply(**{field: entry[field] for field in _FIELDS})
+        return Reply(*(entry[field] for field in Reply._fields))
 
     def add(self, key: str, reply: Reply) -> None:
         """Files a reply; it is in memory until `flush`."""
-        entry = {"key": key} | {field: getattr(reply, field) for field in _FIELDS}
-        self._unwritten[bytes.fromhex(key)] = orjson.dumps(entry) + b"\n"
+        self._unwritten[bytes.fromhex(key)] = orjson.dumps({"key": key, **reply._asdict()}, option=_LINE)
 
     @property
     def has_unwritten(self) -> bool:

@@ -10,15 +10,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from math import gcd
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from frontier_core.domains import Domain
 from frontier_core.errors import DataError
 from frontier_core.jsonl import Row, dumps
 from frontier_core.records import Message, Record, metadata_of
 from frontier_core.seeds import child_random
-from generators.synth import Request as Cell
 from generators.templates import PromptTemplate
+
+if TYPE_CHECKING:
+    from generators.synth import Request as Cell
 
 COORDINATES = ("generator_id", "generator_version", "seed", "index", "level", "skill")
 """What makes a procedural problem again; kept under metadata.problem."""

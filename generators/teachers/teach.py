@@ -12,9 +12,8 @@ import threading
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -42,8 +41,7 @@ DRAIN_S = 10.0
 _REMEDIES = {"http_4": "check the task, --max-tokens and --param"}
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A task with its first request, or a line that could not become one; `is_structured`: the request has a schema."""
 
     task: Task | None
@@ -54,8 +52,7 @@ class Job:
     is_structured: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of a task: a record, a line for the rejects, or neither when it was not asked any more."""
 
     record: Record | None = None

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from frontier_core.errors import ConfigError, UsageError
 from frontier_core.lineage import write_sidecar
+from frontier_ops.daemon import control
 from frontier_ops.doctor import GROUPS, Scope, examine
 from frontier_ops.doctor_run import Check, quality_of, run_verdict, word_for
+from frontier_ops.jobs.job import JobSpec
+from frontier_ops.jobs.kinds import JobType
+from frontier_ops.jobs.store import JobStore
 from frontier_ops.promotion import objections
 from trainer.checkpoints import begin_checkpoint, commit_checkpoint
 
@@ -125,5 +130,48 @@ def test_an_unknown_group_names_the_nearest() -> None:
         list(examine(Scope(), ("forg",)))
 
 
-def test_every_skill_makes_records_its_verifier_accepts() -> None:
-    assert [check.status for check in examine(Scope(), ("guild",))] == ["ok", "ok"]
+def test_every_skill_makes_records_its_verifier_accepts_and_a_queue_is_told(tmp_path: Path) -> None:
+    found = list(examine(Scope(home=tmp_path), ("guild",)))
+
+    assert [(check.id, check.status) for check in found] == [("skills", "ok"), ("verifiers", "ok"), ("jobs", "skip")]
+
+
+def test_jobs_that_wait_for_long_are_a_warning_and_those_of_dead_workers_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("frontier_ops.doctor._skills", list)
+    store = JobStore(tmp_path)
+    (job,) = store.submit([JobSpec(type=JobType.REPORT, argv=("true",))])
+
+    def jobs() -> tuple[str, str]:
+        (found,) = examine(Scope(home=tmp_path), ("guild",))
+        return found.status, found.details
+
+    assert jobs() == ("ok", "jobs: 1 queued")
+    monkeypatch.setattr(
+        "frontier_ops.jobs.warnings.job_warnings.__kwdefaults__", {"pending_s": -1.0, "running_s": 0.0, "at": None}
+    )
+    assert jobs() == ("warn", f"1 wait, e.g. {job.id}")
+    monkeypatch.setattr(JobStore, "is_alive", lambda *_: False)
+    store.claim("w")
+    store.close()
+    assert jobs() == ("fail", f"1 were left by dead workers, e.g. {job.id}")
+
+
+def test_a_daemon_that_died_is_told_from_one_that_lives_was_stopped_or_never_was(tmp_path: Path) -> None:
+    def daemon() -> tuple[str, str]:
+        found = next(check for check in examine(Scope(home=tmp_path), ("weaver",)) if check.id == "daemon")
+        return found.status, found.details
+
+    assert daemon()[0] == "skip"
+    held = control.hold(tmp_path)
+    (tmp_path / control.STATE).write_text('{"state": "training"}')
+    assert daemon() == ("ok", f"the daemon lives (pid {os.getpid()})")
+    os.close(held)
+    assert daemon() == ("warn", "the daemon died; it last said 'training'")
+    (tmp_path / control.STATE).write_text('{"state": "stopped"}')
+    assert daemon() == ("ok", "the daemon was stopped")
+
+
+def test_the_doctor_shows_its_key_to_the_server_and_to_nobody_else() -> None:
+    assert "secret" not in repr(Scope(url="http://127.0.0.1:9", api_key="secret"))

@@ -255,6 +255,39 @@ def test_a_release_that_dies_within_its_soak_hands_its_requests_to_the_one_befor
     assert "rolled_back" in [entry.get("state") for entry in read_audit(house.target)]
 
 
+def test_a_release_that_dies_in_the_middle_of_an_answer_within_its_soak_breaks_no_stream(house: House) -> None:
+    old, new = house.put(1), house.put(2)
+    point(house.target, old)
+
+    async def work() -> None:
+        point(house.target, new)
+        await until(lambda: served(house) == new)
+        house.opened[1].fails = "later"  # after its first text, which a stream would have sent
+        assert await house.ask() == house.opened[0].weights
+        assert served(house) == old
+
+    house.run(work)
+
+
+def test_a_long_answer_of_a_release_on_trial_is_held_for_a_while_only(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr("frontier_ops.serve_fleet.HOLD_S", 0.0)
+    old, new = house.put(1), house.put(2)
+    point(house.target, old)
+
+    async def work() -> None:
+        point(house.target, new)
+        await until(lambda: served(house) == new)
+        house.opened[1].fails = "later"
+        lease = await house.fleet.begin("model", JOB)
+        assert [event["text"] for event in lease.first] == ["", house.opened[1].weights]
+        with pytest.raises(WorkerDown):
+            _ = [event async for event in lease.events()]
+
+    house.run(work)
+
+
 def test_after_the_soak_a_death_is_no_reason_to_go_back(tmp_path: Path) -> None:
     house = House(tmp_path, soak_s=0.0)
     old, new = house.put(1), house.put(2)

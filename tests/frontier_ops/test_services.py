@@ -21,7 +21,8 @@ from frontier_core.errors import (
     ServiceUnavailable,
 )
 from frontier_ops.hosts import Service, find_service, load_hosts
-from frontier_ops.services import PredictionClient, RetryBudget, ServiceClient, retry_after_s
+from frontier_ops.service_clients import OracleClient, PredictionClient
+from frontier_ops.services import RetryBudget, ServiceClient, retry_after_s
 
 Reply = tuple[int, dict[str, str], bytes] | str
 """Status, headers and body, or a fault: hang, close, half."""
@@ -225,6 +226,23 @@ def test_prediction_client_speaks_chat_completions(serve: Callable[..., FaultSer
     method, path, body = server.seen[0]
     assert (method, path) == ("POST", "/v1/chat/completions")
     assert json.loads(body)["temperature"] == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"[]",
+        b'{"choices": [{"message": {"content": "4"}}]}',
+        b'{"choices": [{"message": {"content": "4"}, "logprobs": null}]}',
+    ],
+)
+def test_oracle_says_when_a_server_tells_no_log_probabilities(
+    serve: Callable[..., FaultServer], answer: bytes
+) -> None:  # fmt: skip
+    server = serve((200, {}, b'{"data": [{"id": "m"}]}'), (200, {}, answer))
+    with client(server) as caller, pytest.raises(ServiceDecodeError, match="the answer holds no"):
+        OracleClient(caller).consult([{"role": "user", "content": "2+2?"}])
+    assert json.loads(server.seen[1][2])["logprobs"] is True
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,14 @@ def test_records_come_in_the_order_of_the_tasks(server, kind):
     assert meta["params"]["teacher"] == f"{kind}:m"
 
 
+def test_without_the_faster_event_loop_the_records_are_the_same(server, monkeypatch):
+    tasks = write_tasks(f"question {n}" for n in range(20))
+    teach(teaching(server, tasks), Target(output="fast.jsonl"))
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    teach(teaching(server, tasks), Target(output="plain.jsonl"))
+    assert Path("plain.jsonl").read_bytes() == Path("fast.jsonl").read_bytes()
+
+
 @pytest.mark.parametrize(
     "fault", ["@500*1", "@503*1", "@529*1", "@429*2", "@drop*1", "@cut*1", "@garbage*1", "@slow*1", "@hang*1"]
 )

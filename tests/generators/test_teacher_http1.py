@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import socket
 import ssl
 import zlib
 from contextlib import asynccontextmanager
@@ -299,6 +300,30 @@ def test_a_socks_proxy_is_refused_with_a_hint():
 
     with pytest.raises(ConfigError, match="not an http proxy"):
         asyncio.run(main())
+
+
+def test_a_name_of_several_addresses_is_reached_at_the_first_that_answers(monkeypatch):
+    script = Script([OK])
+
+    async def main():
+        async with served(script) as port:
+            places = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (host, port)) for host in ("127.0.0.2", "127.0.0.1")]
+            places.insert(1, (socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("::1", port, 0, 0)))
+            loop = asyncio.get_running_loop()
+
+            async def found(*_, **__):
+                return places
+
+            monkeypatch.setattr(loop, "getaddrinfo", found)
+            poster = Poster(f"http://some.name:{port}/v1", {}, timeout_s=5.0)
+            answer = await poster.post(b"{}")
+            await poster.close()
+            places.pop()
+            with pytest.raises(OSError, match="Connect call failed"):
+                await Poster(f"http://some.name:{port}/v1", {}, timeout_s=5.0).post(b"{}")
+            return answer
+
+    assert asyncio.run(main()).body == b"ok"
 
 
 def test_nobody_there_is_an_error_of_the_system():

@@ -1,7 +1,10 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jinja2 import TemplateSyntaxError, UndefinedError
 
 from frontier_core.errors import ConfigError, DataError, UsageError
-from generators.templates import FrontMatter, fill, load_template, read_front, template_names
+from generators.templates import FrontMatter, _environment, fill, load_template, read_front, template_names
 
 MINIMAL = """
 name: mine
@@ -43,6 +46,25 @@ def test_the_working_folder_comes_first(write):
 def test_a_missing_value_is_named(write):
     with pytest.raises(DataError, match="'word' is undefined"):
         load_template(write(MINIMAL)).prompt({})
+
+
+NAMES = st.sampled_from(["a", "b.c", "b.d", "b.items", "n", "none", "range", "a.upper", "missing", "b.missing", "task"])
+TEXTS = st.sampled_from(
+    ["", " ", "x", "\n", "\r\n", "}}", "{", "{ a }", "{# note #}", "{{ a|upper }}", "{% if a %}y{% endif %}\n"]
+)
+VALUES = {"a": "A{{ n }}", "b": {"c": [1, None], "d": 1.5, "items": "own"}, "n": 10**30, "task": None}
+
+
+@given(st.lists(st.tuples(TEXTS, NAMES, st.sampled_from(["", " ", "  "])), max_size=4), TEXTS)
+def test_a_body_that_only_names_keys_is_filled_as_jinja_would(pieces, end):
+    body = "".join(f"{text}{{{{{space}{name}{space}}}}}" for text, name, space in pieces) + end
+    try:
+        wanted = _environment().from_string(body).render(VALUES).strip()
+    except (UndefinedError, TemplateSyntaxError):
+        with pytest.raises((DataError, ConfigError)):
+            fill(body, VALUES)
+    else:
+        assert fill(body, VALUES) == wanted
 
 
 def test_a_value_is_text_and_never_a_template():

@@ -94,15 +94,16 @@ def test_workers_change_nothing_but_the_time(mixed, tmp_path, monkeypatch, worke
     results = []
     for number in (1, workers):
         target = Target(output=str(tmp_path / f"out{number}.jsonl"))
-        told = []
+        told, rejected = [], []
         result = validate(
             str(mixed),
             target,
             settings=GateSettings(level="quick"),
             workers=number,
-            on_reject=told.append,
+            on_reject=rejected.append,
             on_note=told.append,
         )
+        told += [line.complaint() for line in rejected]
         files = [tmp_path.joinpath(f"out{number}{end}").read_bytes() for end in (".jsonl", ".rejects.jsonl")]
         meta = json.loads(tmp_path.joinpath(f"out{number}.jsonl.meta.json").read_bytes())
         results.append((files, told, result.report, meta["counts"], meta["lineage"], result.num_in))

@@ -10,9 +10,10 @@ import time
 import pytest
 
 from frontier_ops.jobs.attempt import LOGS
+from frontier_ops.jobs.command import Ended
 from frontier_ops.jobs.job import JobSpec
 from frontier_ops.jobs.kinds import JobType
-from frontier_ops.jobs.remote import Driver
+from frontier_ops.jobs.remote import Driver, Lost
 from frontier_ops.jobs.store import JobStore
 from frontier_ops.jobs.worker import Worker
 
@@ -114,6 +115,46 @@ def test_a_ray_worker_that_dies_loses_no_job(tmp_path, ray_backend):
     assert [job.state for job in ended] == ["completed"] * 3
     assert [job.result for job in ended] == ["done"] * 3
     assert sum(job.deaths for job in ended) >= 1
+    store.close()
+
+
+class _Losing:
+    """A backend whose node dies with the first command on it, as Ray tells of a dead raylet or process."""
+
+    def __init__(self):
+        self.submitted = []
+
+    def slots(self, role):
+        return 2
+
+    def submit(self, attempt):
+        self.submitted.append((attempt.claim.job.id, attempt.claim.job.attempt))
+        return len(self.submitted)
+
+    def poll(self, handle):
+        if handle <= 2:
+            raise Lost("the node died")
+        return Ended(0, result=f"run {handle}")
+
+    def stop(self, handle):
+        raise AssertionError(handle)
+
+    def close(self):
+        pass
+
+
+def test_jobs_on_a_node_that_dies_are_handed_over_again_and_end_once(tmp_path):
+    store = JobStore(tmp_path)
+    store.submit([spec("true")] * 3)
+    backend = _Losing()
+    Driver(store, backend, roles=["data_forge"]).run(until_empty=True)
+    assert sorted(backend.submitted) == [
+        ("data_gen-1", 1), ("data_gen-1", 2), ("data_gen-2", 1), ("data_gen-2", 2), ("data_gen-3", 1),
+    ]  # fmt: skip
+    assert [(job.state, job.deaths) for job in store.jobs()] == [("completed", 1), ("completed", 1), ("completed", 0)]
+    assert sorted(event["job"] for event in store.events() if event["event"] == "finished") == [
+        "data_gen-1", "data_gen-2", "data_gen-3",
+    ]  # fmt: skip
     store.close()
 
 

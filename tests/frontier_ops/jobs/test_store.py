@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from frontier_core.errors import ConfigError, DataError, EnvironmentMissing, UsageError
 from frontier_ops.jobs.job import JobSpec, State
 from frontier_ops.jobs.kinds import JobType
-from frontier_ops.jobs.store import DATABASE, HISTORY, JobStore
+from frontier_ops.jobs.store import DATABASE, HISTORY, JobStore, Taker
 
 
 def spec(*argv, kind=JobType.REPORT, **values):
@@ -68,6 +68,43 @@ def test_a_finished_job_keeps_how_it_ended(store):
     job = store.get("report-1")
     assert (job.state, job.exit_code, job.reason, job.attempt, job.failures) == ("failed", 3, "exit code 3", 1, 1)
     assert [event["event"] for event in events(store.home)] == ["submitted", "claimed", "finished"]
+
+
+def test_a_job_s_end_and_the_next_claim_are_one_write(store):
+    store.submit([spec(), spec(kind=JobType.ARCHIVE), spec()])
+    first = store.claim("w")
+    before = store.history_size()
+    writes = []
+    write = os.write
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "write", lambda descriptor, data: writes.append(data) or write(descriptor, data))
+        job, following = store.finish(first, State.COMPLETED, taker=Taker(worker="w", roles=("analytics",)))
+    assert (job.id, job.state) == ("report-1", "completed")
+    assert (following.job.id, following.job.state, following.job.attempt) == ("report-3", "processing", 1)
+    assert [(event["event"], event["job"]) for event in store.events(start=before)] == [
+        ("finished", "report-1"),
+        ("claimed", "report-3"),
+    ]
+    assert len(writes) == 1
+    assert store.is_alive(following.job)
+    assert not store.is_alive(job)
+    assert store.finish(following, State.COMPLETED, taker=Taker(worker="w", roles=("analytics",)))[1] is None
+
+
+def test_a_full_disk_at_a_job_s_end_takes_no_other_job(store, monkeypatch):
+    store.submit([spec(), spec()])
+    first = store.claim("w")
+
+    def full(_descriptor, _data):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            store.finish(first, State.COMPLETED, taker=Taker(worker="w"))
+    assert [job.state for job in store.jobs()] == ["processing", "queued"]
+    assert not store.is_alive(store.get("report-2"))
+    assert store.finish(first, State.COMPLETED, taker=Taker(worker="w"))[1].job.id == "report-2"
 
 
 def test_an_outdated_attempt_is_fenced_off(store):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from frontier_ops.jobs.attempt import LOGS
 from frontier_ops.jobs.job import JobSpec
 from frontier_ops.jobs.kinds import JobType
+from frontier_ops.jobs.pool import run_workers
 from frontier_ops.jobs.store import JobStore
 from frontier_ops.jobs.worker import Worker
 
@@ -72,6 +74,45 @@ def test_a_job_whose_outputs_stand_is_skipped_until_an_input_changes(store):
 def test_a_job_finds_its_name_and_attempt_in_the_environment(store):
     work(store, spec("echo $FRONTIER_JOB_ID $FRONTIER_JOB_ATTEMPT $MORE", env={"MORE": "x"}))
     assert (store.home / LOGS / "data_gen-1.1.out").read_text() == "data_gen-1 1 x\n"
+
+
+SHOW = """pwd
+grep SigIgn /proc/self/status
+cut -d ' ' -f 6 /proc/$$/stat | grep -qx $$ && echo leads a session
+for fd in /proc/$$/fd/*; do echo "${fd##*/} $(basename $(readlink $fd))"; done | grep -v '^[0-2] '
+"""
+
+
+def test_a_worker_s_process_starts_a_command_alike_whichever_way(tmp_path):
+    """Fast in the store's folder; through subprocess in another one, or with a search path of its own."""
+    (tmp_path / "sub" / "bin").mkdir(parents=True)
+    hello = tmp_path / "sub" / "bin" / "hello"
+    hello.write_text("#!/bin/sh\necho $0\n")
+    hello.chmod(0o755)
+    store = JobStore(tmp_path)
+    leaked = os.open(tmp_path, os.O_RDONLY)
+    os.set_inheritable(leaked, True)
+    for values in (
+        {"argv": ("sh", "-c", SHOW)},
+        {"argv": ("sh", "-c", SHOW), "cwd": "sub"},
+        {"argv": ("hello",), "env": {"PATH": f"{hello.parent}:/usr/bin:/bin"}},
+        {"argv": ("no-such-command-here",)},
+        {"argv": ("true",), "cwd": "nowhere"},
+    ):
+        store.submit([JobSpec(type=JobType.REPORT, **values)])
+    run_workers(tmp_path, until_empty=True)
+    os.close(leaked)
+    fast, slow, own_path, absent, nowhere = store.jobs()
+    shown = [(tmp_path / LOGS / f"{job.id}.1.out").read_text().splitlines() for job in (fast, slow)]
+    assert [lines[0] for lines in shown] == [str(tmp_path), str(tmp_path / "sub")]
+    for lines in shown:
+        assert int(lines[1].split()[1], 16) & 0x7FFFFFFF == 0  # above: two that the C library keeps for itself
+        assert lines[2] == "leads a session"
+        assert [line.split()[1] for line in lines[3:]] == ["jobs.lock"]
+    assert (own_path.state, own_path.result) == ("completed", str(hello))
+    assert (absent.exit_code, absent.reason) == (127, "no-such-command-here: No such file or directory")
+    assert (nowhere.exit_code, nowhere.reason) == (127, "true: No such file or directory")
+    store.close()
 
 
 def test_what_a_command_complains_of_is_kept_apart_from_its_result(store):
