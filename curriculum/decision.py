@@ -211,8 +211,15 @@ def _progress(state: State, headroom: Floats, shares: Floats, settings: PolicySe
 
 
 def _gate(cells: Cells, state: State, settings: PolicySettings) -> Floats:
-    """Gives how far the prerequisite opens a cell; 1 where there is none or it was never evaluated."""
+    """Gives how far a cell is open: by its prerequisite's mastery, or by learning without it; 1 where there is none.
+
+    A loss that falls by twice the standard errors that count as alive opens a cell as a mastered prerequisite does:
+    levels of a skill may help each other, and holding those back that learn costs more than it saves.
+    """
     opening = (state.mastery[cells.below] - settings.gate_closed) / (settings.gate_open - settings.gate_closed)
+    drop, error = _loss_drop(state, settings)
+    sure = settings.progress_z * error
+    opening = np.maximum(opening, np.where(drop > sure, drop / np.maximum(sure, 1e-9) - 1, 0.0))
     gate = settings.gate_least + (1 - settings.gate_least) * np.minimum(1.0, np.maximum(0.0, opening))
     has_below = (cells.below >= 0) & (state.trials[cells.below] > 0)
     return np.where(has_below, gate, 1.0)
@@ -235,7 +242,8 @@ def powers(values: Floats, exponent: float) -> Floats:
 def _factors(cells: Cells, state: State, base: Floats, settings: PolicySettings) -> dict[str, Floats]:
     """Gives the factors whose product is each cell's target.
 
-    With U = headroom * progress * gate * stall the target is (1 - exploration) * U / sum(U) + exploration * prior.
+    With U = (headroom * progress * gate * stall * cost)^focus the target is (1 - exploration) * U / sum(U) +
+    exploration * prior.
     `share` is the first term's common factor; `reserve` is what the second multiplies it by.
     """
     headroom = _headroom(state, settings)

@@ -31,7 +31,7 @@ class PolicySettings:
     """Progress is relative to the loss, but never to less than this; above 0."""
     min_share: float = 0.1
     """Progress is per unit of weight/prior to the power 1/2, and this is the least ratio taken; above 0."""
-    progress_margin: float = 1.0
+    progress_margin: float = 2.0
     """Standard errors deducted from the fall of the loss before it counts as progress; from 0."""
     base_progress: float = 0.2
     """Added to the progress factor, so that a plateau does not starve a cell; from 0."""
@@ -59,7 +59,7 @@ class PolicySettings:
     """Growth of that factor each round with a sign of life; above 1."""
     cost_power: float = 0.0
     """Weight falls with the supervised tokens of an example to this power, in [0, 1]."""
-    focus: float = 1.0
+    focus: float = 2.0
     """Power on the product of headroom, progress, gate, stall and cost, above 0; above 1 it favours the best."""
     exploration: float = 0.2
     """Share of all weight handed out by prior, in [0, 1)."""
