@@ -41,8 +41,8 @@ class PolicySettings:
     """Mastery of the prerequisite up to which the gate stays at its least, in [0, 1)."""
     gate_open: float = 0.7
     """Mastery of the prerequisite from which the gate is fully open, in (gate_closed, 1]."""
-    gate_least: float = 0.15
-    """Factor of a closed gate, in (0, 1]; never 0, or a cell could not show that it is learnable."""
+    gate_least: float = 1.0
+    """Factor of a closed gate, in (0, 1]: 1 is no gate; never 0, or a cell could not show that it is learnable."""
     progress_z: float = 2.0
     """Standard errors by which the loss must have fallen to count as alive; from 0."""
     progress_share: float = 0.02

@@ -21,6 +21,7 @@ from frontier_core.records import TagStats
 from frontier_core.seeds import child_random
 
 DEFAULTS = PolicySettings()
+GATED = PolicySettings(gate_least=0.15)
 
 
 def cell(
@@ -139,12 +140,8 @@ def test_progress_is_the_relative_fall_of_the_loss_beyond_noise_worked_by_hand()
 
 def test_a_closed_prerequisite_holds_the_next_level_back_but_never_to_zero() -> None:
     prior = {"skill=add,level=1": 1.0, "skill=add,level=2": 1.0}
-    _, shut = update(
-        prior, {"skill=add,level=1": cell(0, 40), "skill=add,level=2": cell(0, 40)}, None, settings=DEFAULTS
-    )
-    _, half = update(
-        prior, {"skill=add,level=1": cell(20, 40), "skill=add,level=2": cell(0, 40)}, None, settings=DEFAULTS
-    )
+    _, shut = update(prior, {"skill=add,level=1": cell(0, 40), "skill=add,level=2": cell(0, 40)}, None, settings=GATED)
+    _, half = update(prior, {"skill=add,level=1": cell(20, 40), "skill=add,level=2": cell(0, 40)}, None, settings=GATED)
     assert shut.factors["gate"] == 0.15
     assert half.factors["gate"] == pytest.approx(0.15 + 0.85 * (0.5 - 0.3) / 0.4)
     assert "prerequisite level 1 at 50%" in half.reason
@@ -155,9 +152,9 @@ def test_a_level_that_learns_opens_without_its_prerequisite() -> None:
 
     def factors(second: float) -> dict[str, float]:
         first = {"skill=add,level=1": cell(0, 40, 2.0), "skill=add,level=2": cell(0, 40, 2.0)}
-        lines = update(prior, first, None, settings=DEFAULTS)
+        lines = update(prior, first, None, settings=GATED)
         then = {"skill=add,level=1": cell(0, 40, 2.0), "skill=add,level=2": cell(0, 40, second)}
-        return update(prior, then, lines, settings=DEFAULTS)[1].factors
+        return update(prior, then, lines, settings=GATED)[1].factors
 
     # one reading's error is .1 / sqrt(49), the drop's sqrt(1/3 + .15/1.85) = .644 of it: .0092; twice that is sure
     error = 0.1 / 7 * (1 / 3 + 0.15 / 1.85) ** 0.5
@@ -258,7 +255,7 @@ def _scenario(chosen: PolicySettings) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize("name", sorted(CHANGED))
 def test_every_setting_moves_the_weights(name: str) -> None:
-    base = replace(DEFAULTS, patience=2, floor=0.05, exploration=0.1, step=3.0)
+    base = replace(GATED, patience=2, floor=0.05, exploration=0.1, step=3.0)
     assert _scenario(replace(base, **{name: CHANGED[name]})) != _scenario(base)
 
 
