@@ -76,6 +76,7 @@ RayAddress = Annotated[
     str, typer.Option("--ray-address", metavar="ADDR", help="a Ray cluster [RAY_ADDRESS, else one made here]")
 ]
 DataEngine = Annotated[str, typer.Option("--engine", metavar="NAME", help="where it is done: local, or ray")]
+KeyEnv = Annotated[str, typer.Option("--key-env", metavar="NAME", help="variable with the key the server wants")]
 Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="address to listen on")]
 Token = Annotated[str, typer.Option("--token", metavar="TEXT", help="what clients must show; needed off loopback")]
 ReadyFile = Annotated[str, typer.Option("--ready-file", metavar="FILE", help="gets the URL once connections are taken")]
@@ -90,6 +91,3 @@ WhereFilter = Annotated[
 def split_names(values: list[str]) -> list[str]:
     """Gives the names of a repeated option that also takes commas: ["a,b", "c"] -> ["a", "b", "c"]."""
     return [name.strip() for value in values for name in value.split(",") if name.strip()]
-
-
-KeyEnv = Annotated[str, typer.Option("--key-env", metavar="NAME", help="variable with the key the server wants")]

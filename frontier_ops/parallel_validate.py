@@ -2,8 +2,8 @@
 
 Each worker is a forked process that counts the lines before its range, so that its numbers are those of the file, then
 judges the lines beginning in it and writes what passes and what does not to temporary files, as they will stand in the
-outputs; the first range is this process's own. Only for levels judged in bulk (QUICK) and plain files: rules that
-compare records need them in one place.
+outputs; the first range is this process's own. Only for the level that compares no records (QUICK) and for plain files.
+`--engine ray` judges ranges in the same way on a cluster.
 """
 
 from __future__ import annotations

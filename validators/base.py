@@ -84,8 +84,6 @@ class Place(NamedTuple):
     path: str
     line: int
     spec: str
-    raw: bytes = b""
-    """The line as it stands there, where it is at hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,7 +71,7 @@ class ContentGate:
         """Gives this gate's rule of that class; its level must have one."""
         return next(check for _, check in self._checks if isinstance(check, kind))
 
-    def check(self, record: Record, spec: str, line: int, path: str = "", raw: bytes = b"") -> list[Finding]:
+    def check(self, record: Record, spec: str, line: int, path: str = "") -> list[Finding]:
         """Gives what is wrong with one record that passed the schema gate.
 
         Args:
@@ -79,9 +79,8 @@ class ContentGate:
             spec: the spec it passed.
             line: its line number, for duplicates to point at.
             path: the file it stands in.
-            raw: the line as it stands there, where it is at hand.
         """
-        at = Place(path, line, spec, raw)
+        at = Place(path, line, spec)
         return [finding for _, check in self._checks for finding in check.see(record, at)]
 
     def finish(self) -> Late:

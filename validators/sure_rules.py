@@ -1,6 +1,6 @@
 """STANDARD's rules over lines that the fast path is sure of: which of them need to be looked at one by one after all.
 
-For chats whose metadata stands last. Duplicates, texts and lengths are asked of a chunk of lines at once; what may be
+For chats of the fast path. Duplicates, texts and lengths are asked of a chunk of lines at once; what may be
 found somewhere goes to the rules themselves (standard_rules.py), which alone reject and warn. The rest is taken into
 their books here: contents seen, lengths.
 """
@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import msgspec
+
+from frontier_core.jsonl import loads
 from validators.content_gate import ContentGate
-from validators.standard_rules import Balance, Duplicates, Lengths, is_plain_chat, key_of_line
-from validators.text_rules import has_signs, repeats, text_findings
+from validators.standard_rules import Balance, Duplicates, Lengths, content_key, turns_key
+from validators.text_rules import has_signs, may_repeat, repeats, text_findings
 
 
 class SureRules:
@@ -27,6 +30,7 @@ class SureRules:
         self._duplicates = content.rule(Duplicates)
         self._lengths = content.rule(Lengths)
         self._balance = content.rule(Balance)
+        self._encode = msgspec.json.Encoder().encode
 
     def odd(self, lines: list[bytes], places: list[int], records: list[Any]) -> list[int]:
         """Gives the places among `records` of those to be looked at, and takes in the others.
@@ -36,18 +40,18 @@ class SureRules:
             places: where in it the records stand.
             records: decoded chats that keep QUICK's rules.
         """
-        keys = [key_of_line(line) for line in lines]
+        keys = [turns_key(self._encode(record.messages)) for record in records]
         seen = self._duplicates.seen
-        again: set[int] = set()
-        if len(set(keys)) != len(keys) or not seen.keys().isdisjoint(keys):
+        others = _keys_of_others(lines, places)  # judged after these, wherever they stand
+        odd = set()
+        if len(set(keys)) != len(keys) or not others.isdisjoint(keys) or not seen.keys().isdisjoint(keys):
             counts = Counter(keys)
-            again = {key for key in keys if counts[key] > 1 or key in seen}
-        odd = {index for index, place in enumerate(places) if keys[place] in again or not is_plain_chat(lines[place])}
+            odd = {index for index, key in enumerate(keys) if counts[key] > 1 or key in others or key in seen}
         odd.update(_with_findings(records))
         sizes = [len(record.messages[-1].content) for record in records]
         odd.update(self._lengths.unusual(sizes))
         kept = [index for index in range(len(records)) if index not in odd]
-        seen.update((keys[places[index]], self.first_line + places[index]) for index in kept)
+        seen.update((keys[index], self.first_line + places[index]) for index in kept)
         self._lengths.take([sizes[index] for index in kept])
         return sorted(odd)
 
@@ -56,12 +60,26 @@ class SureRules:
         self._balance.tags.update(tags)
 
 
+def _keys_of_others(lines: list[bytes], places: list[int]) -> set[bytes]:
+    """Gives what stands for the contents of the lines that are not at these places, as far as they can be read."""
+    found = set()
+    for place in set(range(len(lines))).difference(places):
+        try:
+            record = loads(lines[place])
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict):
+            found.add(content_key(record))
+    return found
+
+
 def _with_findings(records: list[Any]) -> list[int]:
     texts = [[turn.content for turn in record.messages] for record in records]
-    has_any = has_signs("\n".join(["\n".join(pieces) for pieces in texts]).encode())
+    joined = "\n".join(["\n".join(pieces) for pieces in texts])
+    has_sign, has_run = has_signs(joined.encode()), may_repeat(joined)
     odd = []
-    for index, pieces in enumerate(texts):
-        if any(map(repeats, pieces)) or (has_any and has_signs("\n".join(pieces).encode())):
+    for index, pieces in enumerate(texts) if has_sign or has_run else ():
+        if (has_run and any(map(repeats, pieces))) or (has_sign and has_signs("\n".join(pieces).encode())):
             found = (finding for text in pieces for finding in text_findings(text, "", may_name_paths=False))
             if next(found, None):
                 odd.append(index)

@@ -3,23 +3,25 @@
 Two steps, because nearly every text is clean: `has_signs` asks some bytes for the letters without which no rule can
 find anything, for many texts at once; `text_findings` then looks for what is really there. Nothing is a finding that
 `has_signs` passes over. Personal data are warnings (a domain reserved for examples is nobody's); secrets reject.
-
-LIMIT: repetition is looked for at the end of a text, in its middle and every 256 characters, so a run below about 280
-characters elsewhere is passed over.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import compress, count, groupby
+from operator import eq
 
 from validators.base import Finding
 
 REPEATS = 8
 """The same line or word this often in a row is degenerate output, not language."""
 
-_REPEATED_WORD = rf"(?:^|\s)(\S{{1,40}})(?:\s+\1){{{REPEATS - 1},}}(?=\s|$)"
+MAX_WORD = 40
+"""Longer ones are data, not words."""
+MIN_CHARS = 40
+"""Texts that are no longer may say `no no no ...`."""
+
 # Patterns stay text: `re` compiles each at its first use, which a start-up of one line never reaches.
 _MOJIBAKE = ("\N{REPLACEMENT CHARACTER}", "Ã©", "â€™", "â€œ", "Ã¼", "ðŸ")
 _DAMAGE = (b"\xc3\x83", b"\xc3\xa2\xe2", b"\xc3\xb0\xc5")
@@ -47,7 +49,6 @@ _CARD = r"(?<![\w.,-])(?:[2-6]\d{3}([ -])\d{4}\1\d{4}\1\d{4}|3[47]\d{2}([ -])\d{
 _IBAN = r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b"
 _NUMBERS = bytes(48 if 48 <= byte < 58 else byte for byte in range(256))
 _BETWEEN_DIGITS = b" -.()+"
-_PROBE, _STEP, _REACH = 20, 256, 64
 
 
 def has_signs(data: bytes) -> bool:
@@ -66,15 +67,22 @@ def has_signs(data: bytes) -> bool:
 
 
 def repeats(text: str) -> bool:
-    """Says whether a text may hold the same piece over and over: at its end, or at a place looked at."""
-    size = len(text)
-    if size <= 40:
-        return False
-    end = text.rstrip()
-    if end.find(end[-_PROBE:], max(0, len(end) - _PROBE - _REACH), len(end) - 1) >= 0:
-        return True
-    for place in (size // 2, *range(0, size - _PROBE, _STEP)):
-        if text.find(text[place : place + _PROBE], place + 1, place + _PROBE + _REACH) >= 0:
+    """Says whether a text has the same word (of at most 40 characters) or the same line REPEATS times in a row."""
+    return len(text) > MIN_CHARS and may_repeat(text)
+
+
+def may_repeat(text: str) -> bool:
+    """Says so of some texts in one piece, short ones too; what runs from one text into the next counts as well."""
+    return _has_run(text.split(), MAX_WORD) or _has_run(list(filter(str.strip, text.splitlines())), len(text))
+
+
+def _has_run(pieces: list[str], longest: int) -> bool:
+    # Of REPEATS equal pieces in a row one stands at a multiple of REPEATS - 1 and equals the next, wherever they begin.
+    step = REPEATS - 1
+    for place in compress(count(0, step), map(eq, pieces[::step], pieces[1::step])):
+        piece = pieces[place]
+        around = pieces[max(0, place - step) : place + REPEATS]
+        if len(piece) <= longest and any(len(list(run)) >= REPEATS for same, run in groupby(around) if same == piece):
             return True
     return False
 
@@ -96,7 +104,7 @@ def text_findings(text: str, pointer: str, *, may_name_paths: bool) -> Iterator[
             remedy = "put the content into the prompt"
             yield Finding(code="outside_file", message=message, pointer=pointer, remedy=remedy)
         yield from _personal(text, pointer)
-    if repeats(text) and (re.search(_REPEATED_WORD, text) or _same_lines(text)):
+    if repeats(text):
         yield Finding(code="degenerate", message=f"the same piece {REPEATS} times in a row", pointer=pointer)
 
 
@@ -149,13 +157,3 @@ def _is_iban(found: str) -> bool:
     """Says whether the check digits fit. Source: ISO 13616-1, MOD 97-10."""
     bare = found.replace(" ", "")
     return 15 <= len(bare) <= 34 and int("".join(str(int(letter, 36)) for letter in bare[4:] + bare[:4])) % 97 == 1
-
-
-def _same_lines(text: str) -> bool:
-    lines = [line for line in text.splitlines() if line.strip()]
-    run = 1
-    for before, after in pairwise(lines):
-        run = run + 1 if before == after else 1
-        if run >= REPEATS:
-            return True
-    return False

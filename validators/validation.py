@@ -192,7 +192,7 @@ class Validation:
             return Judged(row, "", Verdict(findings=problem_findings(row.problem)))
         spec, findings = schema.check(row.record)
         if not findings:
-            findings = tuple(content.check(row.record, spec, row.number, row.path, row.raw))
+            findings = tuple(content.check(row.record, spec, row.number, row.path))
         return Judged(row, spec, Verdict(findings=findings))
 
     def _count(self, judged: Judged) -> None:

@@ -3,13 +3,18 @@
 import json
 from itertools import pairwise
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from frontier_core.jsonl import Part, dumps, read_chunks
 from frontier_ops import parallel_validate
 from frontier_ops.stage_files import Target
 from frontier_ops.stage_validate import validate
 from validators.base import GateSettings
+from validators.fast_turns import Turns
+from validators.standard_rules import content_key, turns_key
 from validators.validation import Validation
 
 P = "🤔🤔🤔🤔\n"
@@ -141,6 +146,10 @@ def test_standard_says_in_bulk_what_it_says_line_by_line(tmp_path, monkeypatch):
         310: chat(310, skill="syllo", level=1),
         320: b'{"text":"once","metadata":{"skill":"web"}}',
         321: b'{"text":"once","metadata":{"skill":"web","x":1}}',
+        330: chat(329).replace(b"what", rb"wh\u0061t"),  # the same letters, spelt otherwise
+        332: json.dumps(json.loads(chat(331))).encode(),  # and spaced otherwise
+        334: chat(335).replace(b"what", rb"wh\u0061t"),  # doubtful for nothing, and the line after repeats it
+        340: chat(339).replace(b'{"messages":', b'{ "messages": '),
     }
     path = tmp_path / "in.jsonl"
     path.write_bytes(b"".join((special[n] if n in special else chat(n)) + b"\n" for n in range(1, 401)))
@@ -153,7 +162,15 @@ def test_standard_says_in_bulk_what_it_says_line_by_line(tmp_path, monkeypatch):
     assert rejected == [(j.row.number, j.verdict.code) for j in singly if not j.verdict.ok]
     assert [item for item in rejected if item[0] != 310] == [
         (60, "duplicate"), (61, "secret"), (63, "degenerate"), (64, "wrong_role"), (300, "duplicate"),
-        (321, "duplicate"),
+        (321, "duplicate"), (330, "duplicate"), (332, "duplicate"), (335, "duplicate"), (340, "duplicate"),
     ]  # fmt: skip
     assert bulk.warnings == {"personal_data": 1, "length_outlier": 1}
     assert sum(batch.num_sure for batch in batches) > 250
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=2, max_size=4))
+def test_a_chat_has_the_same_key_decoded_quickly_as_decoded_whole(texts):
+    roles = ["user", "assistant"] * 2
+    turns = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=False)]
+    quick = msgspec.json.decode(json.dumps(turns), type=Turns("plain", reads_text=True).type)
+    assert turns_key(msgspec.json.encode(quick)) == content_key({"messages": turns, "metadata": {"skill": "s"}})

@@ -1,5 +1,7 @@
 """What must not stand in a text, and what may."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,7 +78,27 @@ def test_a_piece_of_many_texts_has_the_signs_of_each(texts):
     assert has_signs(joined) >= any(has_signs(text.encode()) for text in texts)
 
 
-def test_repetition_is_seen_at_the_end_and_on_the_way():
-    assert repeats("word " * 12)
-    assert repeats("start " + "loop it " * 40 + "z" * 7 + "end of the text that goes on for some time")
-    assert not repeats("Every word of this sentence, which is long enough to be looked at, stands here once only.")
+PROSE = " ".join(f"word{number}" for number in range(200))
+
+
+@pytest.mark.parametrize("place", [0, 1, 7, 63, 100, 101, 102, 103, 104, 105, 106, 107, 199])
+def test_a_word_eight_times_in_a_row_is_seen_wherever_it_stands(place):
+    words = PROSE.split()
+    assert found(" ".join([*words[:place], *["no"] * 8, *words[place:]])) == [("degenerate", "error")]
+    assert found(" ".join([*words[:place], *["no"] * 7, *words[place:]])) == []
+
+
+def test_a_line_eight_times_in_a_row_is_seen_wherever_it_stands_and_blank_lines_do_not_count():
+    lines = [f"line {number}" for number in range(20)]
+    assert repeats("\n".join([*lines, *["so it goes"] * 8, *lines]))
+    assert repeats("\n".join([*lines, *["so it goes", ""] * 8, *lines]))
+    assert not repeats("\n".join([*lines, *["so it goes"] * 7, *lines]))
+    assert not repeats("\n" * 60)
+
+
+@given(st.lists(st.sampled_from(["a", "b", "x" * 40, "y" * 41]), min_size=20, max_size=40), st.sampled_from(" \n\t"))
+def test_repetition_is_what_the_pattern_says(words, gap):
+    text = gap.join(words) + gap + "and forty more characters, all of them different"
+    pattern = r"(?:^|\s)(\S{1,40})(?:\s+\1){7,}(?=\s|$)"
+    has_lines = gap == "\n" and "\n".join(["y" * 41] * 8) in text
+    assert repeats(text) == (bool(re.search(pattern, text)) or has_lines)
