@@ -3,8 +3,8 @@
 Nothing is known at first: the number in flight doubles per round trip up to the limit (slow start). The first refusal
 (HTTP 429) tells the provider's rate: what it accepted lately. From then on requests start evenly at 0.9 of that, faster
 each second (doubling until the second refusal, gently after), and one refusal cuts once, however many were on their
-way. A refusal is the row's affair (it waits as long as Retry-After says) until even the first request after a cut is
-refused: then everyone waits.
+way; refusals so few that they can't be about the rate cut nothing. A refusal is the row's affair (it waits as long as
+Retry-After says) until even the first request after a cut is refused: then everyone waits.
 Known limits (--rpm, --tpm) hold from the start.
 """
 
@@ -23,6 +23,8 @@ HURRY_S = 20.0
 """Seconds without a refusal after which the rate has doubled, because the limit seems to have moved."""
 MEASURE_S = 1.0
 """Accepted requests are counted over this long."""
+STRAY = 0.02
+"""Refusals, as a share of what is accepted meanwhile, that are no sign of being too fast: going slower won't help."""
 FIRST_RATE = 1.0
 """Requests a second to begin with when the first refusal came before the first answer."""
 MIN_RATE = 0.1
@@ -62,6 +64,7 @@ class Pace:
         self._first_refusal: float | None = None
         self._pause_until = now
         self._accepted: deque[float] = deque()
+        self._refused: deque[float] = deque()
 
     def wait_s(self, now: float, in_flight: int, tokens: int) -> float:
         """Gives how long the next request must wait: 0 to go, inf when only a reply can make room."""
@@ -102,6 +105,8 @@ class Pace:
         """Notes a refusal for being too fast (HTTP 429)."""
         if sent_at < self._cut_at:
             return  # it was on its way when the rate was cut
+        if self._is_stray(now):
+            return
         self._cut_at = now
         if self.rate == inf:
             self._first_refusal = retry_after_s
@@ -111,6 +116,14 @@ class Pace:
         before = self._current_rate(now)
         self._is_seeking = False
         self._cut_to(max(min(CUT * self._measured(now), 0.95 * before), before / 4), now)
+
+    def _is_stray(self, now: float) -> bool:
+        """Notes a refusal; says whether it is one of so few that it tells nothing about the rate."""
+        self._refused.append(now)
+        while self._refused[0] < now - MEASURE_S:
+            self._refused.popleft()
+        recent = sum(at >= now - MEASURE_S for at in self._accepted)
+        return not self._is_cut_fresh and len(self._refused) <= STRAY * recent
 
     def _begin_pacing(self, now: float) -> None:
         measured = CUT * self._measured(now)

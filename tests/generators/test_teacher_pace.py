@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from generators.teachers.pace import FIRST_RATE, Breaker, Pace
 
 
-def simulate(limit, burst, *, seconds=20.0, concurrency=64, latency=0.05, retry_after=1.0, **known):
-    """Gives (times of accepted, times of refused, most in flight)."""
+def simulate(limit, burst, *, seconds=20.0, concurrency=64, latency=0.05, retry_after=1.0, stray=0, **known):
+    """Gives (times of accepted, times of refused, most in flight); every `stray`-th request is refused anyhow."""
     pace, now, credit, credit_at = Pace(concurrency, **known), 0.0, float(burst), 0.0
     coming, in_flight, number, most, accepted, refused = [], 0, 0, 0, [], []
     while now < seconds:
@@ -21,7 +21,7 @@ def simulate(limit, burst, *, seconds=20.0, concurrency=64, latency=0.05, retry_
             in_flight, number = in_flight + 1, number + 1
             most = max(most, in_flight)
             credit, credit_at = min(burst, credit + (now - credit_at) * limit), now
-            is_good = credit >= 1
+            is_good = credit >= 1 and not (stray and number % stray == 0)
             credit -= is_good
             heapq.heappush(coming, (now + (latency if is_good else 0.005), number, now, is_good))
             continue
@@ -42,6 +42,12 @@ def test_goodput_reaches_the_limit_in_five_seconds_with_few_refusals(limit, burs
     accepted, refused, _ = simulate(limit, burst)
     assert sum(at >= 5 for at in accepted) >= 0.9 * 15 * limit
     assert len(refused) <= 0.1 * (len(accepted) + len(refused))
+
+
+@pytest.mark.parametrize("limit", [200, 10**6])
+def test_refusals_that_are_not_about_the_rate_do_not_slow_the_run(limit):
+    accepted, _, _ = simulate(limit, limit / 10, stray=100)
+    assert sum(at >= 5 for at in accepted) >= 0.9 * 15 * min(limit, 64 / 0.05)
 
 
 def test_without_refusals_only_concurrency_limits():
