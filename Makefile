@@ -145,6 +145,7 @@ bench: $(READY)
 	$(VENV)/bin/python benchmarks/lake.py --quick
 	$(VENV)/bin/python benchmarks/validate.py --quick
 	$(VENV)/bin/python benchmarks/train.py --quick
+	$(VENV)/bin/python benchmarks/dry_run.py --quick
 	$(VENV)/bin/python benchmarks/checkpoints.py --quick
 	$(VENV)/bin/python benchmarks/jobs.py --quick
 	$(VENV)/bin/python benchmarks/job_kills.py --quick
