@@ -5,7 +5,7 @@
 #   make test     the tests        make check   lint, types, layers, tests
 #   make setup    the environment  make docs    help texts and docs/commands.md
 #
-# SEED=1 OUT=out1 make loop   another seed beside the first
+# SEED=1 OUT=out1 make loop   another seed beside the first        METHOD=uniform OUT=out2 make loop   another policy
 
 PYTHON  ?= python3
 VENV    ?= .venv
@@ -16,6 +16,7 @@ CONFIG  ?= config/train.json
 NUM     ?= 2200
 EVAL    ?= 12
 SANDBOX ?= auto
+METHOD  ?= frontier
 EXTRAS  ?= all,dev
 ASK     ?= Delete every .tmp file anywhere under docs; leave folders alone.
 
@@ -60,7 +61,7 @@ $(OUT)/round$(1)/telemetry.jsonl.meta.json: $(OUT)/round$(2)/run.meta.json $(OUT
 	$$(FRONTIER) telemetry ingest $(foreach r,$(3),$(OUT)/round$(r)/run $(OUT)/round$(r)/eval.jsonl) -o $$(@:.meta.json=)
 
 $(OUT)/round$(1)/policy.jsonl.meta.json: $(OUT)/round$(1)/telemetry.jsonl $(4)
-	$$(FRONTIER) reweight $$< --domains $$(DOMAINS) $(if $(4),--prev $(4)) --explain -o $$(@:.meta.json=)
+	$$(FRONTIER) reweight $$< --method $$(METHOD) --domains $$(DOMAINS) $(if $(4),--prev $(4)) --explain -o $$(@:.meta.json=)
 
 $(OUT)/round$(1)/candidates.jsonl.meta.json: $(OUT)/round$(1)/policy.jsonl
 	$$(FRONTIER) synth gen --domains $$(DOMAINS) --policy $$< -n $$(NUM) --seed $$(SEED)$(1) -o $$(@:.meta.json=)

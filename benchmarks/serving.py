@@ -90,7 +90,7 @@ def measure(home: Path, num_swaps: int, num_loads: int) -> dict[str, Any]:
         with under_load(server) as load:
             loads, flips = [], []
             for number, model in enumerate(plan(models, num_swaps, num_loads), 1):
-                num_loaded = len(children(server.pid))
+                num_loaded = len(workers(server))
                 seconds = swap(server, model, target)
                 (loads if is_load(number, num_swaps, num_loads) else flips).append(seconds)
                 if number % 10 == 0 or num_swaps < 10:
@@ -389,10 +389,10 @@ def crash(server: Server, models: list[Path], target: Path) -> tuple[bool, str]:
     from frontier_ops.releases import current_id
 
     before = server.state()["release"]
-    known = set(children(server.pid))
+    known = set(workers(server))
     release = put(next(model for model in models if put_id(model) not in _loaded(server)), target)
     until(server, lambda state: state["release"] == release)
-    for child in set(children(server.pid)) - known:
+    for child in set(workers(server)) - known:
         os.kill(child, signal.SIGKILL)
     until(server, lambda state: state["release"] == before)
     until(server, lambda _: current_id(target) == before)
@@ -417,6 +417,11 @@ def children(pid: int) -> list[int]:
     for task in Path(f"/proc/{pid}/task").iterdir():
         found += [int(child) for child in (task / "children").read_text().split()]
     return found
+
+
+def workers(server: Server) -> list[int]:
+    """Gives the model processes: forks of the server's only child."""
+    return [worker for child in children(server.pid) for worker in children(child)]
 
 
 def rollback_s(server: Server, target: Path) -> tuple[float, float]:

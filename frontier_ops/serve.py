@@ -11,7 +11,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +26,7 @@ from frontier_ops.releases import CURRENT, Release, require_whole
 from frontier_ops.serve_fleet import SOAK_S, Fleet
 from frontier_ops.serve_link import WorkerLink
 from frontier_ops.serve_log import RequestLog
+from frontier_ops.serve_nursery import Nursery
 
 if TYPE_CHECKING:
     from uvicorn import Server
@@ -117,9 +118,10 @@ def serve(
     except OSError as error:
         listener.close()
         raise explain_os_error(error, request_log or target) from error
+    nursery = Nursery()
     fleet = Fleet(
         target,
-        lambda wanted: _backend(wanted, options, on_note),
+        lambda wanted: _backend(wanted, options, nursery, on_note),
         soak_s=options.soak_s,
         keep_warm=options.keep_warm,
         use_probe=options.use_probe,
@@ -127,13 +129,20 @@ def serve(
     )
     try:
         session = _Session(found, options, fleet, log, follows=release == CURRENT)
-        asyncio.run(session.run(listener, on_ready, verify_s))
+        asyncio.run(_run(session.run(listener, on_ready, verify_s), nursery))
     finally:
         listener.close()
         log.close()
 
 
-def _backend(release: Release, options: ServeOptions, on_note: Callable[[str], None]) -> Backend:
+async def _run(session: Coroutine[Any, Any, None], nursery: Nursery) -> None:
+    try:
+        await session
+    finally:
+        await nursery.close()
+
+
+def _backend(release: Release, options: ServeOptions, nursery: Nursery, on_note: Callable[[str], None]) -> Backend:
     if options.backend:
         from frontier_ops.serve_remote import RemoteBackend
 
@@ -141,7 +150,7 @@ def _backend(release: Release, options: ServeOptions, on_note: Callable[[str], N
             release, options.backend, kind=options.backend_kind, api_key=options.backend_key, on_note=on_note
         )
     profile = options.profile or release.profile
-    return WorkerLink(release.path, max_waiting=options.max_waiting, on_note=on_note, profile=profile)
+    return WorkerLink(release.path, max_waiting=options.max_waiting, on_note=on_note, profile=profile, nursery=nursery)
 
 
 class _Session:

@@ -7,9 +7,7 @@ The worker's turn ends when its last event has arrived, not when a slow client h
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
-from asyncio.subprocess import PIPE, Process
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
@@ -20,19 +18,10 @@ from pathlib import Path
 from frontier_core.errors import DataError, FrontierError, ServiceError
 from frontier_core.jsonl import dumps, loads
 from frontier_core.records import Record
+from frontier_ops.serve_nursery import Nursery, WorkerProcess
 
-# -P keeps the working folder off the path: a user's own `trainer.py` must not shadow ours.
-_START = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from frontier_ops.serve_worker import main
-sys.exit(main(sys.argv[2], sys.argv[3]))
-"""
-_ROOT = Path(__file__).resolve().parent.parent
-_LINE_LIMIT_BYTES = 1 << 24
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Waits before starting a dead worker again; an answered request sets it back to the first."""
-CLOSE_WAIT_S = 5.0
 
 
 class WorkerDown(Exception):
@@ -69,11 +58,18 @@ class WorkerLink:
         max_waiting: requests that may wait while another is answered.
         on_note: gets a remark when the worker dies and when it is back.
         profile: the answer profile whose logit penalties hold.
+        nursery: where its process comes from; None makes one for this release alone.
     """
 
     def __init__(
-        self, folder: Path, *, max_waiting: int, on_note: Callable[[str], None], profile: str = "plain"
-    ) -> None:  # fmt: skip
+        self,
+        folder: Path,
+        *,
+        max_waiting: int,
+        on_note: Callable[[str], None],
+        profile: str = "plain",
+        nursery: Nursery | None = None,
+    ) -> None:
         self.folder = folder
         self.profile = profile
         self.on_death: Callable[[str], None] = lambda _: None
@@ -82,7 +78,9 @@ class WorkerLink:
         self.ready: Record | None = None
         self.num_restarts = 0
         self._on_note = on_note
-        self._process: Process | None = None
+        self._nursery = nursery or Nursery()
+        self._owns_nursery = nursery is None
+        self._process: WorkerProcess | None = None
         self._pending: dict[int, Inbox] = {}
         self._ids = count(1)
         self._turn = asyncio.Lock()
@@ -115,15 +113,10 @@ class WorkerLink:
             with suppress(asyncio.CancelledError):
                 await self._supervisor
         process, self._process, self.ready = self._process, None, None
-        if process is None or process.returncode is not None:
-            return
-        if process.stdin is not None:
-            process.stdin.close()
-        try:
-            await asyncio.wait_for(process.wait(), CLOSE_WAIT_S)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        if process is not None:
+            await process.close()
+        if self._owns_nursery:
+            await self._nursery.close()
 
     async def generate(self, request: Record) -> AsyncGenerator[Record, None]:
         """Yields the worker's events for one request, the last being `done` or `error`; closing early cancels it.
@@ -171,9 +164,8 @@ class WorkerLink:
                 self._tell({"op": "cancel", "id": identity})
 
     def _tell(self, command: Record) -> None:
-        stdin = self._process.stdin if self._process is not None else None
-        if stdin is not None and not stdin.is_closing():
-            stdin.write(dumps(command) + b"\n")
+        if self._process is not None and not self._process.stdin.is_closing():
+            self._process.stdin.write(dumps(command) + b"\n")
 
     def _down(self) -> WorkerDown:
         return WorkerDown(max(1, ceil(self._retry_at - time.monotonic())))
@@ -197,19 +189,15 @@ class WorkerLink:
     async def _run_once(self, loaded: asyncio.Future[Record]) -> FrontierError:
         """Runs one worker until it ends and says how it ended."""
         self._stderr.clear()
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-c", _START, str(_ROOT), str(self.folder), self.profile,
-            stdin=PIPE, stdout=PIPE, stderr=PIPE, limit=_LINE_LIMIT_BYTES,
-            # Ctrl-C reaches the whole terminal group; the worker must live to finish what is being answered.
-            start_new_session=True,
-        )  # fmt: skip
+        try:
+            process = await self._nursery.spawn(self.folder, self.profile)
+        except ServiceError as error:
+            return error
         self._process = process
-        assert process.stdout is not None
-        assert process.stderr is not None
-        drain = asyncio.create_task(self._keep_stderr(process.stderr))
+        drain = asyncio.create_task(self._keep_stderr(process.errors))
         said = ""
         try:
-            async for line in process.stdout:
+            async for line in process.out:
                 event: Record = loads(line)
                 if event["event"] == "failed":
                     said = event["message"]
@@ -223,6 +211,7 @@ class WorkerLink:
                     self._pending[event["id"]].put(event)
             status = await process.wait()
             await drain
+            await process.close()
         finally:
             self.ready = None
             drain.cancel()

@@ -6,7 +6,8 @@ Out: {"event": "ready", ...} once, or {"event": "failed", "message"}; then per r
      "prompt_tokens", "completion_tokens", "prompt_ids"?} or {"event": "error", "id", "code", "message"}
 
 Requests are answered one at a time, in order; batching is not covered. This file and local_teacher_server.py are
-the only ones of this package that import torch and transformers; both run in processes of their own.
+the only ones of this package that import torch and transformers; both run in processes of their own, this one in a
+fork of serve_fork.py's.
 """
 
 # ruff: noqa: N803, N806 - tensors carry their shape in the name
@@ -15,7 +16,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -236,10 +236,11 @@ def main(folder: str, profile: str = "plain") -> int:
     events = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    commands = os.fdopen(0, "rb", closefd=False)
     inbox: SimpleQueue[Record] = SimpleQueue()
     cancelled: set[int] = set()
     # Listening begins before loading: a front that dies while a large model loads takes the worker with it.
-    Thread(target=_listen, args=(sys.stdin.buffer, inbox, cancelled), daemon=True).start()
+    Thread(target=_listen, args=(commands, inbox, cancelled), daemon=True).start()
 
     def send(event: Record) -> None:
         events.write(dumps(event) + b"\n")

@@ -10,7 +10,8 @@ from frontier_cli import console, jobs, options
 
 EXAMPLES = """\
 frontier dashboard
-frontier dashboard --home /srv/loop --model-url http://127.0.0.1:8765"""
+frontier dashboard --home /srv/loop --model-url http://127.0.0.1:8765
+INFERENCE_API_KEY=$(cat key) frontier dashboard --model-url http://gpu1:8765"""
 
 
 def command(
@@ -21,18 +22,20 @@ def command(
     model_url: Annotated[
         str, typer.Option("--model-url", metavar="URL", help="where the deployed model answers")
     ] = "http://127.0.0.1:8765",
+    key_env: options.KeyEnv = "INFERENCE_API_KEY",
     ready_file: options.ReadyFile = "",
 ) -> int:
     """Show the loop in a browser: state, accuracy and loss, weights with their reasons, queue, models, lineage.
 
     Read only. Over SSH: ssh -L 8888:127.0.0.1:8888 HOST, then open http://127.0.0.1:8888.
     """
+    import os
     from pathlib import Path
 
     from frontier_ops.monitor.dashboard import dashboard
     from frontier_ops.web import serve_app
 
-    app = dashboard(Path(home or ".").resolve(), model_url=model_url)
+    app = dashboard(Path(home or ".").resolve(), model_url=model_url, model_key=os.environ.get(key_env, ""))
     try:
         serve_app(app, host=host, port=port, token=token, on_ready=console.ready(ready_file, "dashboard"))
     finally:

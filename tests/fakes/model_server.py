@@ -175,10 +175,22 @@ def http(server: Running, method: str, path: str, body: bytes = b"") -> tuple[in
         connection.close()
 
 
-def worker_of(server: Running) -> int:
+def nursery_of(server: Running) -> int:
+    """The process that the server's workers are forked from, its only child."""
     front = server.info["front_pid"]
     (child,) = Path(f"/proc/{front}/task/{front}/children").read_text().split()
     return int(child)
+
+
+def workers_of(server: Running) -> set[int]:
+    """The model processes of a server."""
+    nursery = nursery_of(server)
+    return {int(child) for child in Path(f"/proc/{nursery}/task/{nursery}/children").read_text().split()}
+
+
+def worker_of(server: Running) -> int:
+    (worker,) = workers_of(server)
+    return worker
 
 
 def ready_state(server: Running) -> dict[str, Any]:

@@ -7,8 +7,9 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from model_server import (  # noqa: E402
     USER,
     Running,
     http,
+    nursery_of,
     open_endless,
     text_of,
     wait_for_end,
@@ -152,32 +154,70 @@ def test_health_answers_while_the_model_is_busy(server: Running, client: Any) ->
     stream.close()
 
 
+@contextmanager
+def out_of_reach(release: Path) -> Iterator[None]:
+    """A release that can't be loaded for a while: what a server says meanwhile is no matter of its speed."""
+    hidden = release.with_name("hidden")
+    release.rename(hidden)
+    try:
+        yield
+    finally:
+        hidden.rename(release)
+
+
 def test_a_killed_worker_breaks_the_stream_gives_503_and_comes_back_with_the_same_release(
     server: Running, client: Any, target: Path
 ) -> None:
     expected = text_of(client)
-    first = find_release(target).id
+    first = find_release(target)
     stream = open_endless(client)
 
-    os.kill(worker_of(server), signal.SIGKILL)
+    with out_of_reach(first.path):
+        os.kill(worker_of(server), signal.SIGKILL)
+        with pytest.raises(openai.APIError, match="being loaded"):
+            list(stream)
+        with pytest.raises(openai.InternalServerError) as caught:
+            text_of(client)
+        readiness, health = http(server, "GET", "/readyz")[0], http(server, "GET", "/healthz")[0]
+    wait_until_ready(server.url, timeout_s=DEADLINE_S)
 
-    with pytest.raises(openai.APIError, match="being loaded"):
-        list(stream)
-    with pytest.raises(openai.InternalServerError) as caught:
-        text_of(client)
     assert (caught.value.status_code, caught.value.code) == (503, "model_not_ready")
     assert int(caught.value.response.headers["retry-after"]) >= 1
-    assert http(server, "GET", "/readyz")[0] == 503
-    assert http(server, "GET", "/healthz")[0] == 200
-    wait_until_ready(server.url, timeout_s=DEADLINE_S)
+    assert (readiness, health) == (503, 200)
     assert text_of(client) == expected
-    assert http(server, "GET", "/healthz")[1]["x-frontier-release"] == first
+    assert http(server, "GET", "/healthz")[1]["x-frontier-release"] == first.id
     assert "ended with status -9" in server.stderr.read_text()
 
 
+def test_workers_outlive_the_process_they_are_forked_from_and_the_next_comes_from_a_new_one(
+    server: Running, client: Any
+) -> None:
+    expected = text_of(client)
+    nursery, worker = nursery_of(server), worker_of(server)
+
+    os.kill(nursery, signal.SIGKILL)
+    wait_for_end(nursery)
+    answered = text_of(client)
+    os.kill(worker, signal.SIGKILL)
+    wait_for_end(worker)
+    until_refused_or_answered(client)
+    wait_until_ready(server.url, timeout_s=DEADLINE_S)
+
+    assert [answered, text_of(client)] == [expected, expected]
+    assert nursery_of(server) != nursery
+    assert worker_of(server) != worker
+
+
+def until_refused_or_answered(client: Any) -> None:
+    """Asks once: when the answer is here, the front has noticed that a worker is gone."""
+    with suppress(openai.InternalServerError):
+        text_of(client)
+
+
 def test_a_worker_does_not_outlive_a_front_that_is_killed(server: Running) -> None:
-    worker = worker_of(server)
+    nursery, worker = nursery_of(server), worker_of(server)
 
     server.process.kill()
 
     wait_for_end(worker)
+    wait_for_end(nursery)

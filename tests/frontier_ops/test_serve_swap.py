@@ -35,6 +35,7 @@ from model_server import (
     text_of,
     wait_for_rejection,
     wait_for_release,
+    workers_of,
 )
 
 from frontier_cli.main import main
@@ -243,12 +244,12 @@ def test_an_adapter_is_a_release_and_when_it_dies_in_its_soak_the_one_before_ans
 ) -> None:
     good, expected = current_id(place), served(swapping)
     adapter, merged = make_adapter(tmp_path, model)
-    known = set(workers(swapping))
+    known = workers_of(swapping)
 
     with load(swapping) as texts:
         release = deploy(adapter, place).release
         wait_for_release(swapping, release)
-        (worker,) = set(workers(swapping)) - known
+        (worker,) = workers_of(swapping) - known
         wait_for_text(texts, merged)
         os.kill(worker, signal.SIGKILL)
         wait_for_release(swapping, good)
@@ -277,11 +278,6 @@ def make_adapter(folder: Path, base: Path) -> tuple[Path, str]:
     model.merge_and_unload().save_pretrained(folder / "merged")
     AutoTokenizer.from_pretrained(base).save_pretrained(folder / "merged")
     return folder / "adapter", greedy_by_transformers(folder / "merged", "hi", 24)
-
-
-def workers(server: Running) -> list[int]:
-    tasks = Path(f"/proc/{server.info['front_pid']}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
 
 
 def wait_for_current(target: Path, release: str) -> None:

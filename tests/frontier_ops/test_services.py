@@ -228,6 +228,28 @@ def test_a_question_shows_its_key_and_a_refusal_says_how_to_give_one(serve: Call
     assert caught.value.hint == "set INFERENCE_API_KEY, or name its variable with --key-env"
 
 
+def test_the_dashboards_question_box_shows_the_key_and_says_how_to_give_one(
+    serve: Callable[..., FaultServer], tmp_path: Path
+) -> None:
+    pytest.importorskip("fastapi")
+    from starlette.testclient import TestClient
+
+    from frontier_ops.monitor.dashboard import dashboard
+
+    models: Reply = (200, {}, b'{"data": [{"id": "m@1"}]}')
+    server = serve(models, (200, {}, b'{"choices": [{"message": {"content": "12"}}]}'), (401, {}, b"no"))
+
+    with TestClient(dashboard(tmp_path, model_url=server.url, model_key="s3cret")) as http:
+        answer = http.post("/chat", json={"question": "7 + 5?"})
+    with TestClient(dashboard(tmp_path, model_url=server.url)) as http:
+        refusal = http.post("/chat", json={"question": "7 + 5?"})
+
+    assert (answer.status_code, answer.json()) == (200, {"answer": "12"})
+    assert [seen.get("Authorization") for seen in server.headers_seen] == ["Bearer s3cret"] * 2 + [None]
+    assert refusal.status_code == 502
+    assert refusal.json()["detail"] == f"inference: GET {server.url}/v1/models: HTTP 401; set INFERENCE_API_KEY"
+
+
 def test_prediction_client_speaks_chat_completions(serve: Callable[..., FaultServer]) -> None:
     answer = json.dumps({"choices": [{"message": {"content": "4"}}]}).encode()
     server = serve((200, {}, answer), (200, {}, b'{"choices": []}'))
