@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from frontier_core.errors import ConfigError, SandboxError
 from frontier_core.nearest import did_you_mean
 from frontier_core.records import Record
+from frontier_ops.spread import ENGINES
 from validators.base import Verdict
 from validators.execution_gate import judge_plan
 from validators.fixtures import Fixtures
@@ -20,7 +21,6 @@ from validators.heuristics import Rules
 from validators.sandbox.backend import open_sandbox
 from validators.sandbox.contract import Json, Limits, Sandbox
 
-ENGINES = ("local", "ray")
 SAME_SANDBOX = ("backend", "image", "runtime", "missing_tools", "tools_digest")
 """What of a sandbox's description a verdict depends on; kernel and engine versions it must not."""
 

@@ -11,13 +11,15 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from frontier_core.errors import ConfigError, FrontierError, ServiceUnavailable, UsageError
 from frontier_core.nearest import did_you_mean
-from frontier_ops.engines import ENGINES
-from frontier_ops.ray_session import RaySession
 
+if TYPE_CHECKING:
+    from frontier_ops.ray_session import RaySession
+
+ENGINES = ("local", "ray")
 T = TypeVar("T")
 R = TypeVar("R")
 IN_FLIGHT_PER_SLOT = 2
@@ -101,6 +103,8 @@ def open_spread(engine: str, *, workers: int = 0, address: str = "") -> Iterator
             raise UsageError("--ray-address is for --engine ray")
         yield None
         return
+    from frontier_ops.ray_session import RaySession
+
     session = RaySession(address=address or os.environ.get("RAY_ADDRESS", ""), num_cpus=workers or os.cpu_count() or 1)
     try:
         yield Spread(session, slots=workers)

@@ -17,7 +17,7 @@ from frontier_core.jsonl import Row, read_rows
 from frontier_core.profiles import ProfileName
 from frontier_core.records import Record
 from frontier_ops.spread import Spread
-from frontier_ops.stage_files import StageResult, StageWriter, Target
+from frontier_ops.stage_files import StageResult, StageWriter, Target, earlier
 from generators import formats, pairs, synth
 from generators.base import Generator
 from generators.draws import Cell, chunk_size, draw_lines
@@ -93,11 +93,15 @@ def gen(
         UsageError: a cell has too few distinct problems.
         WrongAnswer: an answer that was checked is wrong.
     """
-    params: dict[str, Any] = {"split": plan.split, "policy": policy}
+    params: dict[str, Any] = {"split": plan.split, "policy": policy, "plan": plan.digest()}
     if plan.shard != (1, 1):
         params["shard"] = "{}/{}".format(*plan.shard)
     about: dict[str, Any] = {"seed": plan.seed, "producer": "procedural", "params": params}
-    with StageWriter(target, "synth gen", [*([policy] if policy else []), *files], **about) as writer:
+    inputs = [*([policy] if policy else []), *files]
+    if done := earlier(target, "synth gen", inputs, **about):
+        return done
+    synth.check_capacity(plan.requests, split=plan.split, allow_duplicates=plan.allow_duplicates, source=plan.source)
+    with StageWriter(target, "synth gen", inputs, **about) as writer:
         draw = partial(_draw_on, spread) if spread else None
         for line in synth.generate_lines(plan, num_workers=num_workers, draw=draw):
             writer.accept_line(line.data, tag=line.tag, mark=line.mark)
@@ -137,8 +141,11 @@ def choose_requests(
 
 def format_records(source: str, target: Target, *, form: formats.FormName, profile: ProfileName) -> StageResult:
     """Writes every record in another form. A record that has none raises DataError with its line."""
+    about: dict[str, Any] = {"producer": "", "params": {"form": form, "profile": profile}}
+    if done := earlier(target, "synth format", [source], **about):
+        return done
     gate = SchemaGate()
-    with StageWriter(target, "synth format", [source], params={"form": form, "profile": profile}) as writer:
+    with StageWriter(target, "synth format", [source], **about) as writer:
         for row in read_rows(source):
             findings = problem_findings(row.problem) if row.problem else gate.check(row.record)[1]
             if findings:
@@ -163,11 +170,13 @@ def pair_records(
     Raises:
         DataError: a line can't be read or does not end in an answer; names it.
     """
+    about: dict[str, Any] = {"producer": "", "params": {"form": form, "profile": profile, "most": most}}
+    if done := earlier(target, "synth format", [source, failed], **about):
+        return done
     failures = pairs.Failures()
     for row in read_rows(failed):
         _at_row(row, failures.add)
-    params = {"form": form, "profile": profile, "most": most}
-    with StageWriter(target, "synth format", [source, failed], params=params) as writer:
+    with StageWriter(target, "synth format", [source, failed], **about) as writer:
 
         def verified() -> Iterator[pairs.Answered]:
             for row in read_rows(source):

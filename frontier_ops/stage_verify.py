@@ -10,17 +10,18 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
-from frontier_core.errors import place
+from frontier_core.errors import DataError, place
 from frontier_core.in_order import in_order
 from frontier_core.jsonl import Output, Row, dumps, read_rows
-from frontier_core.lineage import mark
+from frontier_core.lineage import mark, read_sidecar
 from frontier_core.records import Record
 from frontier_core.rejects import reject_record
 from frontier_core.version import __version__
 from frontier_ops.engines import Engine, Judging, open_engine, same_sandbox
-from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, refuse_clash, silent
+from frontier_ops.stage_files import Note, StageResult, StageWriter, Target, earlier, refuse_clash, silent
 from frontier_ops.verify_journal import JOURNAL_SUFFIX, VerdictFile, verdict_key
 from frontier_ops.verify_report import NOT_JUDGED, Counts, reject_details, verdict_line
 from validators import execution_gate
@@ -64,6 +65,7 @@ def verify(
     cache: str = "",
     verdicts: str = "",
     allow_unverified: bool = False,
+    reuse: bool = False,
     on_note: Note = silent,
     on_reject: Note = silent,
     on_progress: Listener | None = None,
@@ -78,6 +80,7 @@ def verify(
         cache: a file of verdicts that outlives the run and may be shared by several; "" for none.
         verdicts: gets one line per line read, of schema verdict_v1; "" for none.
         allow_unverified: lines that can't be judged are left for good; else the journal stays, for the next try.
+        reuse: outputs of a run that was asked for the same are left as they are, and there is no report.
         on_progress: gets how many lines are done and how many have which verdict.
     Returns:
         Counts; `report` is the summary for people and `--json`.
@@ -85,6 +88,8 @@ def verify(
         EnvironmentMissing: another run writes this output, no sandbox works here, Ray is not installed.
     """
     judging, engines = judging or Judging(), engines or Engines()
+    if reuse and (done := _earlier(source, target, judging)):
+        return done
     params: Json = {}
     counts, began = Counts(), time.monotonic()
     refuse_clash([source], target, verdicts=verdicts, cache=cache)
@@ -113,6 +118,24 @@ def verify(
     result.num_in = counts.num_in
     result.report = counts.report(judge.description, workers=engine.num_slots, wall_s=time.monotonic() - began)
     return result
+
+
+def _earlier(source: str, target: Target, judging: Judging) -> StageResult | None:
+    """Gives the result of an earlier run over the same lines, asked for the same; its sandbox is taken on its word."""
+    try:
+        meta = (read_sidecar(Path(target.output)) if target.output != "-" else None) or {}
+    except DataError:
+        return None
+    params = meta.get("params", {})
+    if "unverified" in params or params.get("asked", _asked(judging)) != _asked(judging):
+        return None
+    return earlier(target, "synth verify", [source], producer=PRODUCER, params=params)
+
+
+def _asked(judging: Judging) -> str:
+    """Gives what stands for all that was asked of the judge of plans."""
+    asked = [judging.sandbox, judging.runtime, limits_json(judging.limits), judging.rules.as_json(), judging.repeat]
+    return sha256(dumps([*asked, judging.fixtures.packs, judging.fixtures.is_auto])).hexdigest()[:16]
 
 
 def journal_path(target: Target) -> Path | None:
@@ -176,7 +199,7 @@ def _params(judge: _Judge, judging: Judging, counts: Counts, result: StageResult
     """Gives what the sidecar keeps of how it was judged."""
     params: Json = {"sandbox": judge.description} if judge.description else {}
     if judge.description:
-        params |= {"rules": judging.rules.as_json(), "repeat": judging.repeat}
+        params |= {"rules": judging.rules.as_json(), "repeat": judging.repeat, "asked": _asked(judging)}
     if counts.num_remembered:
         params["remembered"] = counts.num_remembered
     if result.unverified:

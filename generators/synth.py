@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import islice
 from math import floor, sqrt
 from typing import NamedTuple
@@ -139,6 +140,15 @@ class Plan:
     shard: tuple[int, int] = (1, 1)
     check_every: int = CHECK_EVERY
     source: Source = GENERATORS.get
+
+    def digest(self) -> str:
+        """Gives what stands for all but seed, split and shard: cells, their generators and counts, what is checked."""
+        cells = []
+        for request in self.requests:
+            generator = self.source(request.domain.skill)
+            cell = (request.domain.name, request.domain.skill, request.level, request.count)
+            cells.append([*cell, generator.generator_id, generator.generator_version])
+        return sha256(dumps([cells, self.allow_duplicates, self.check_every])).hexdigest()[:16]
 
     def order(self) -> array[int]:
         """Gives the cell, by its place in `requests`, of each line of the whole run."""

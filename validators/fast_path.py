@@ -25,7 +25,8 @@ from validators.quick_rules import MAX_NOTES_CHARS
 MAX_LEARNT = 64
 """Metadata keys learnt at most; files with more go the slow way where they use the others."""
 
-_WORDS = ("skill", "source", "generator_id", "generator_version")
+_MAKER = ("generator_id", "generator_version", "source")
+_WORDS = ("skill", *_MAKER)
 """Keys whose values are few as a rule: those seen are learnt, so that every line shares one text and its hash."""
 
 _Text = Annotated[str, Meta(min_length=1)]
@@ -106,6 +107,9 @@ class FastPath:
         self.profile = profile
         self._foreign_skill = "syllo" if spec == "chat_sft_v1" and is_guessed else ""
         self._counts: Counter[tuple[Any, ...]] = Counter()
+        self._tags: Counter[tuple[Any, ...]] = Counter()
+        self._maker: tuple[Any, ...] | None = None
+        self._always: set[str] | None = None
         self._marks: Counter[Any] = Counter()
         self._words: dict[str, set[str]] = {key: set() for key in _WORDS}
         self._refused: set[str] = set()
@@ -116,8 +120,10 @@ class FastPath:
     def learn(self, records: Iterable[Record]) -> None:
         """Takes in the skills and metadata keys of records of this spec that passed the slow path, in their order."""
         learnt, words = dict(self._keys), {key: set(values) for key, values in self._words.items()}
+        always = self._always
         for record in records:
             metadata = metadata_of(record)
+            always = set(metadata) if always is None else always.intersection(metadata)
             for key, value in metadata.items():
                 if key in words and len(words[key]) <= MAX_LEARNT:
                     words[key].add(value)
@@ -125,9 +131,9 @@ class FastPath:
                     learnt.setdefault(key, self._kind(key))
                 elif key != "skill" and (key in learnt or len(learnt) < MAX_LEARNT) and key not in self._refused:
                     learnt[key] = _wider(learnt.get(key), value)
-        if learnt == self._keys and words == self._words:
+        if learnt == self._keys and words == self._words and always == self._always:
             return
-        before, self._keys, self._words = self._keys, learnt, words
+        before, self._keys, self._words, self._always = self._keys, learnt, words, always
         try:
             self.decode = self._compile()
         except ValueError:  # a name that no typed key can have (a quote, a control character)
@@ -146,6 +152,11 @@ class FastPath:
             more: further rules: gives, of lines, places and records that stand there, those records that may break one.
         """
         records, doubtful = self._decoded(lines)
+        if self._turns and not self._turns.are_utf8(lines):
+            left_out = set(doubtful)
+            kept = [line for place, line in enumerate(lines) if place not in left_out]
+            odd = [index for index, line in enumerate(kept) if not self._turns.are_utf8([line])]
+            doubtful, records = _without(odd, lines, doubtful, records)
         doubtful, records = _without(self._odd(records), lines, doubtful, records)
         if more is not None and records:
             left_out = set(doubtful)
@@ -185,26 +196,28 @@ class FastPath:
         nothing = (UNSET,) * len(found)
         skills = [metadata.skill for metadata in found]
         levels = [metadata.level for metadata in found] if "level" in keys else nothing
-        makers = [
-            [metadata.generator_id for metadata in found] if "generator_id" in keys else nothing,
-            [metadata.generator_version for metadata in found] if "generator_version" in keys else nothing,
-            [metadata.source for metadata in found] if "source" in keys else nothing,
-        ]
-        if all(names.count(names[0]) == len(names) for names in makers):  # as a rule, and quicker to count
-            maker = tuple(names[0] for names in makers)
-            for tag, count in Counter(zip(skills, levels, strict=True)).items():
-                self._counts[tag + maker] += count
+        if self._maker is not None:  # as a rule, and quicker to count
+            self._tags.update(zip(skills, levels, strict=True))
         else:
+            makers = ([getattr(metadata, key, UNSET) for metadata in found] for key in _MAKER)
             self._counts.update(zip(skills, levels, *makers, strict=True))
         if "lineage" in keys:
             self._marks.update(metadata.lineage for metadata in found)
 
+    def _settle(self) -> None:
+        """Adds what was counted of one maker to what was counted of all."""
+        if self._maker is not None:
+            for tag, count in self._tags.items():
+                self._counts[tag + self._maker] += count
+        self._tags.clear()
+
     def tally(self, into: Tally) -> None:
         """Adds what was counted to a tally: tags, specs, marks of lineage."""
+        self._settle()
         for (skill, level, *made), count in self._counts.items():
             into.tags[tag_of({"skill": skill} if level is UNSET else {"skill": skill, "level": level})] += count
             into.specs[self.spec] += count
-            names = zip(("generator_id", "generator_version", "source"), made, strict=True)
+            names = zip(_MAKER, made, strict=True)
             into.passed[generator_of({key: value for key, value in names if value is not UNSET})] += count
         for marks, count in self._marks.items():
             for mark in () if marks is UNSET else marks:
@@ -218,13 +231,16 @@ class FastPath:
         self._may_be_foreign = bool(self._foreign_skill) and kinds["skill"] == _Text
         if self.spec == "syllo_v1":
             kinds["skill"] = Literal["syllo"]
+        # What every line has had so far is expected of the next: one without it is looked at again, and learnt from.
+        needed = {"skill", *(self._always or ())} | ({"level"} if self.spec == "syllo_v1" else set())
+        self._settle()
+        self._maker = self._only_maker(kinds, needed)
         fields: list[Any] = []
         for number, (key, kind) in enumerate(kinds.items()):
             is_known = key in _METADATA or key == "skill"
-            is_needed = key == "skill" or (key == "level" and self.spec == "syllo_v1")
             name = key if is_known else f"learnt_{number}"
-            default = {} if is_needed else {"default": UNSET}
-            kind = kind if is_needed else kind | UnsetType
+            default = {} if key in needed else {"default": UNSET}
+            kind = kind if key in needed else kind | UnsetType
             fields.append((name, kind, msgspec.field(name=None if is_known else key, **default)))
         metadata = msgspec.defstruct("Metadata", fields, kw_only=True, **_STRUCT)
         fields = [(key, kind) for key, kind in _FIELDS[self.spec] if not key.endswith("?")]
@@ -232,6 +248,18 @@ class FastPath:
         whole.append(("metadata", metadata))
         whole += [(key[:-1], kind | UnsetType, UNSET) for key, kind in _FIELDS[self.spec] if key.endswith("?")]
         return msgspec.json.Decoder(msgspec.defstruct("Line", whole, **_STRUCT)).decode
+
+    def _only_maker(self, kinds: dict[str, Any], needed: set[str]) -> tuple[Any, ...] | None:
+        """Gives what every line that the types hold for says of its maker, None when lines may differ."""
+        maker: list[Any] = []
+        for key in _MAKER:
+            if key not in kinds:
+                maker.append(UNSET)
+            elif key in needed and len(self._words[key]) == 1:
+                maker += self._words[key]
+            else:
+                return None
+        return tuple(maker)
 
 
 def _wider(kind: Any, value: object) -> Any:

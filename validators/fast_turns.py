@@ -44,8 +44,18 @@ class Turns:
         kinds = _SYSTEM | _USER | self._answer
         self.type: Any = Annotated[list[kinds], Meta(min_length=2)]  # type: ignore[valid-type]
 
+    def are_utf8(self, lines: list[bytes]) -> bool:
+        """Says whether lines are UTF-8 in whole, where decoding them did not show it: raw answers, repeated keys."""
+        if self._answer is not _RAW_ANSWER:
+            return True
+        joined = b"".join(lines)
+        try:
+            return joined.isascii() or bool(joined.decode())
+        except UnicodeDecodeError:
+            return False
+
     def odd(self, talks: list[Any]) -> list[int]:
-        """Gives the places of chats that may break a rule, in order."""
+        """Gives the places of chats that may break a rule, in order; their UTF-8 is `are_utf8`'s business."""
         answer = self._answer
         odd = [place for place, turns in enumerate(talks) if type(turns[-1]) is not answer]
         if odd:  # the most common fault; the rest may still be in order
@@ -82,12 +92,8 @@ class Turns:
             return all(sure) or all(map(self._keeps, answers))
         # One piece of bytes, each answer behind a line feed, which no JSON text can hold.
         joined = b"\n".join([b"", *answers])
-        has_brackets = b">" in joined and b"think>" in joined
-        if joined.count(_RAW_PREFIX) == len(answers) and not has_brackets and _MAY_SPELL_A_BRACKET not in joined:
-            try:
-                joined.decode()
-            except UnicodeDecodeError:
-                return False
+        may_hold_a_tag = b">" in joined and (b"think>" in joined or b"\\u" in joined)
+        if joined.count(_RAW_PREFIX) == len(answers) and not may_hold_a_tag and _MAY_SPELL_A_BRACKET not in joined:
             return True
         return all(map(self._keeps, answers))
 

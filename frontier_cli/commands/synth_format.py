@@ -45,11 +45,13 @@ def command(
             raise UsageError(f"--to {to} needs failed candidates", hint="--rejected verified.rejects.jsonl")
         kind: PairForm = "preference" if to == "preference" else "sparring"
         pairs = pair_records(source, rejected, target, form=kind, profile=profile_named(profile), most=most)
-        console.note(f"wrote {pairs.num_out} {to} records from {pairs.num_in} verified ones")
+        done = "up to date:" if pairs.report.get("up_to_date") else "wrote"
+        console.note(f"{done} {pairs.num_out} {to} records from {pairs.num_in} verified ones")
         if pairs.num_in and not pairs.num_out:
             console.note(f"no failed candidate in {rejected} answers a problem of {source}")
             return 1
         return 0
     result = format_records(source, target, form=form_named(to), profile=profile_named(profile))
-    console.note(f"wrote {result.num_out} records as {to}")
+    done = "up to date:" if result.report.get("up_to_date") else "wrote"
+    console.note(f"{done} {result.num_out} records as {to}")
     return 0

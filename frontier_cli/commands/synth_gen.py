@@ -74,13 +74,13 @@ def command(
     if not chosen or domains or names:
         chosen += stage_generate.choose_domains(domains, names)
     requests = stage_generate.choose_requests(chosen, num, levels=level, policy=policy)
-    synth.check_capacity(
-        requests,
-        split="eval" if split == "eval" else "train",
-        allow_duplicates=allow_duplicates,
-        source=bound.source,
-    )
     if dry_run:
+        synth.check_capacity(
+            requests,
+            split="eval" if split == "eval" else "train",
+            allow_duplicates=allow_duplicates,
+            source=bound.source,
+        )
         for request in requests:
             console.emit(f"{request.count:6} {request.domain.skill} level {request.level}")
         return 0
@@ -97,7 +97,7 @@ def command(
     num_workers = _sensible(workers)
     spread_over = open_spread(engine, workers=num_workers if workers > 1 else 0, address=ray_address)
     with spread_over as spread, console.Progress("generate", end - first) as progress:
-        stage_generate.gen(
+        result = stage_generate.gen(
             plan,
             Target(output=output, pipe=console.data_stream()),
             num_workers=num_workers,
@@ -106,6 +106,8 @@ def command(
             files=bound.files,
             on_progress=progress.update,
         )
+    if result.report.get("up_to_date"):
+        console.note(f"up to date: {result.num_out} records")
     return 0
 
 

@@ -83,15 +83,18 @@ def command(
             cache=cache,
             verdicts=verdicts,
             allow_unverified=allow_unverified,
+            reuse=not (as_json or cache or verdicts),
             on_note=console.note,
             on_reject=ending.Complaints(),
             on_progress=ending.VerifyProgress(progress),
         )
+    kept_in = str(target.rejects_path or "")
+    if result.report.get("up_to_date"):
+        return ending.finish("verified", result, max_rejects, kept_in=kept_in)
     for line in ending.summary_table(result.report):
         console.note(line)
     if as_json:
         console.emit(dumps(result.report).decode())
-    kept_in = str(target.rejects_path or "")
     code = ending.finish("verified", result, max_rejects, kept_in=kept_in, more=ending.work_words(result.report))
     if result.unverified and not allow_unverified:
         console.note(f"hint: mend the sandbox and verify again{ending.kept_words(journal)}; or --allow-unverified")

@@ -84,6 +84,37 @@ def test_a_stage_whose_inputs_did_not_change_is_not_run_again(run, work, monkeyp
     assert run("convert b.jsonl --to sharegpt -o c.jsonl").err == "converted 1 of 1\n"
 
 
+def test_what_was_made_and_verified_and_formatted_is_not_done_again(run, tmp_path, monkeypatch):
+    steps = {
+        "synth gen --skill binary -n 3 -o c.jsonl": "up to date: 3 records\n",
+        "synth verify c.jsonl -o v.jsonl": "up to date: verified 3 of 3\n",
+        "synth format v.jsonl --to chat -o f.jsonl": "up to date: 3 records as chat\n",
+    }
+    for step in steps:
+        assert run(step).code == 0
+    times = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.jsonl")}
+
+    def fail(*_args, **_options):
+        raise AssertionError("ran again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("generators.synth.generate_lines", fail)
+        patch.setattr("validators.execution_gate.judge_answer", fail)
+        patch.setattr("generators.formats.convert", fail)
+        for step, told in steps.items():
+            assert (run(step).code, run(step).err) == (0, told)
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.jsonl")} == times
+    for step in (
+        "synth gen --skill binary -n 4 -o c.jsonl",
+        "synth gen --skill binary -n 4 --level 2 -o c.jsonl",
+        "synth verify c.jsonl -o v.jsonl",
+        "synth format v.jsonl --to chat --profile plain -o f.jsonl",
+    ):
+        done = run(step)
+        assert done.code == 0
+        assert "up to date" not in done.err
+
+
 def test_report_sums_up_by_generator_and_keeps_the_tracker(run, work):
     done = run("lineage report --track status/data_lineage.json")
     assert done.out.splitlines()[0] == "7 judgements in 3 of 3 files with a sidecar: 6 passed, 1 failed (14.29%)"

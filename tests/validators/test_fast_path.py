@@ -75,6 +75,10 @@ TRAPS = {
     "a blank prompt": LINE.replace(b"7 + 5?", "\u3000".encode()),
     "no prefix": LINE.replace("🤔".encode(), b""),
     "a think tag spelled with an escape": LINE.replace(b"12", b"\\u003cthink>"),
+    "a think tag with a letter as an escape": LINE.replace(b"12", b"<\\u0074hink>"),
+    "invalid UTF-8 in an answer that a second one replaces": LINE.replace(
+        b'"role":"assistant"', b'"role":"assistant","content":"\xff"'
+    ),
     "a seed that is no number": LINE.replace(b'"seed":7', b'"seed":"7"'),
     "duplicate key, the last one bad": LINE.replace(b'"role":"user"', b'"role":"user","role":"robot"'),
     "two systems": orjson.dumps({**CHAT, "messages": [{"role": "system", "content": "a"}] * 2 + CHAT["messages"]}),
@@ -107,6 +111,7 @@ def test_what_is_sure_needs_no_second_look(line):
 SLOW_BUT_FINE = {
     "an unknown key": (LINE.replace(b'"n"', b'"m"'), "chat_sft_v1"),
     "an unknown skill": (LINE.replace(b'"binary"', b'"other"'), "chat_sft_v1"),
+    "a key less than ever": (LINE.replace(b'"seed":7,', b""), "chat_sft_v1"),
     "a level written as 2.0": (LINE.replace(b'"level":2', b'"level":2.0'), "chat_sft_v1"),
     "a duplicate key, only the last one good": (
         LINE.replace(b'"role":"user"', b'"role":1,"role":"user"'),
@@ -128,6 +133,23 @@ def test_every_fast_spec_is_as_narrow_as_its_schema(spec, record):
     assert path("emoji_think", spec, record).sift([line, line[:-1] + b',"x":1}', LINE]) == [1, 2]
     assert slow_passes(line) == (spec, [])
     assert set(OTHERS) | {"chat_sft_v1"} == set(FAST_SPECS)
+
+
+def test_what_one_line_does_without_every_line_may():
+    fast = path("emoji_think", "chat_sft_v1", CHAT, {**CHAT, "metadata": {"skill": "binary", "level": 2}})
+    assert fast.sift([LINE, LINE.replace(b'"seed":7,', b"")]) == []
+
+
+def test_makers_are_counted_however_few_or_many_there_are():
+    chats = [{**CHAT, "metadata": {"skill": "a", "source": name}} for name in ("x", "y")]
+    lines = [orjson.dumps(chat) for chat in chats]
+    fast = path("emoji_think", "chat_sft_v1", chats[0])
+    assert fast.sift([lines[0], lines[1], lines[0]]) == [1]
+    fast.learn([chats[1]])
+    assert fast.sift([lines[0], lines[1], lines[1], LINE.replace(b"binary", b"a")]) == [3]
+    tally = Tally()
+    fast.tally(tally)
+    assert tally.passed == {"x": 3, "y": 2}
 
 
 def test_counts_are_those_of_the_records():
