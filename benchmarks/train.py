@@ -9,7 +9,8 @@ third preference pairs. `ratios` are how many times faster the engine is: `trl_d
 `trl_default_bf16` (with it all the same; not in `--quick`), `trl_best` (fp32, no checkpointing, grouped by length),
 `trl_packing` (best fit rows of 512), `hf_padded` (dynamic padding), `dpo` (TRL's
 DPOTrainer; the reference model's pass counts on both sides). Without TRL its parts are null. `telemetry_overhead` is
-the share of a step's CPU time that telemetry takes: the same step forward and backward with and without it, in turns.
+the share of a step's CPU time that telemetry's own calls take, `telemetry_paired` what the same step, forward and
+backward, takes more with telemetry than without, in turns, give or take `telemetry_paired_error`.
 """
 
 from __future__ import annotations
@@ -48,8 +49,14 @@ GOALS = {
 
 HAS_BF16 = any(flag in Path("/proc/cpuinfo").read_text() for flag in ("avx512_bf16", "amx_bf16"))
 
+FULL_ROUNDS = 6
+
 SLOW = ("trl_default_bf16",)
 """Sides whose step takes as long as a whole round of the others: they have one step a round and no warm-up."""
+
+COLD = ("trl_default", "trl_packing", "hf_padded")
+"""Sides that `--quick` counts from their first step on: it makes the optimizer's state, a hundredth of a step. We need
+a warm-up for the first step's self-check, TRL's grouping for beginning with the longest batch of all."""
 
 
 def words(rng: random.Random, num: int) -> list[str]:
@@ -247,7 +254,7 @@ def hf_padded(folder: Path, units: list[Any], root: Path) -> Turns:
 def take_turns(sides: dict[str, Turns], rounds: int, steps: int) -> dict[str, float]:
     """Gives each side's median rate; everybody has a turn in each round, slow ones in every other."""
     for name, turns in sides.items():
-        if name not in SLOW:
+        if name not in (COLD if rounds < FULL_ROUNDS // 2 else SLOW):
             turns.run(1, is_counted=False)
     for number in range(rounds):
         for name, turns in sides.items():
@@ -365,7 +372,7 @@ class PairRecipe:
         return dpo(*given, reference_S=reference, beta=0.1, total=rows.step.num_units)
 
 
-def measure_dpo(root: Path, *, rounds: int, steps: int) -> tuple[float, float]:
+def measure_dpo(root: Path, *, num: int, rounds: int, steps: int) -> tuple[float, float]:
     """Gives CPU seconds of a preference step: ours (with the reference's share) and TRL's."""
     from datasets import Dataset
     from transformers import AutoTokenizer
@@ -378,7 +385,7 @@ def measure_dpo(root: Path, *, rounds: int, steps: int) -> tuple[float, float]:
 
     folder = root / "model"
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    records = pairs(PAIRS * 40)
+    records = pairs(num)
     units = pair_units(tokenizer, records)
     (root / "dpo" / "control").mkdir(parents=True)
     config = TrainerConfig(
@@ -410,8 +417,8 @@ def measure_dpo(root: Path, *, rounds: int, steps: int) -> tuple[float, float]:
     return mine, statistics.median(sides["trl_default"].seconds)
 
 
-def measure_telemetry(root: Path, *, batches: int) -> float:
-    """Gives the share of a step's CPU time that telemetry adds: window, first pass, and lines every ten steps."""
+def telemetry_trainer(root: Path) -> Any:
+    """Gives the engine's own loop over the ordinary chats, ready for single steps, every example counted as new."""
     from transformers import AutoTokenizer
 
     from frontier_core.events import EventSink
@@ -438,13 +445,34 @@ def measure_telemetry(root: Path, *, batches: int) -> float:
     recipe = SupervisedRecipe(config)
     trainer = FrontierTrainer(load(folder), tokenizer, units, recipe, config=config, num_steps=1000, sink=sink)
     trainer.prepare_recipe(None)
+    return trainer
+
+
+def measure_telemetry(root: Path, *, batches: int) -> dict[str, float]:
+    """Gives telemetry's share of a step's CPU time, by its own calls' time and by steps with and without it in pairs.
+
+    What it does: windows of losses per tag and of first passes, counts of the step, whether each target was the
+    likeliest token, and lines every ten steps. `paired` has its standard error beside it: single steps differ by
+    several percent, so few of them tell nothing.
+    """
+    trainer = telemetry_trainer(root)
     real = {name: getattr(trainer, name) for name in ("_count", "count_step")}
+    every = set(range(len(trainer.units)))
+    own = [0.0]
+
+    def timed(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any) -> None:
+            start = time.process_time()
+            method(*given)
+            own[0] += time.process_time() - start
+
+        return call
 
     def step(number: int, *, is_on: bool) -> float:
         for name, method in real.items():
-            setattr(trainer, name, method if is_on else lambda *_: None)
-        trainer.draws.fresh = (lambda _: set(range(len(units)))) if is_on else (lambda _: set())
-        inputs = [(index, units[index]) for index in trainer.draws.at(number)]
+            setattr(trainer, name, timed(method) if is_on else lambda *_: None)
+        trainer.draws.fresh = lambda _: every if is_on else set()
+        inputs = [(index, trainer.units[index]) for index in trainer.draws.at(number)]
         start = time.process_time()
         trainer.training_step(trainer.model, inputs)
         trainer.count_step()
@@ -453,15 +481,38 @@ def measure_telemetry(root: Path, *, batches: int) -> float:
         return seconds
 
     step(0, is_on=True)
-    on = off = 0.0
+    own[0], on, off, shares = 0.0, 0.0, 0.0, []
     for number in range(batches):
-        for is_on in (True, False, False, True):
-            seconds = step(number, is_on=is_on)
-            on, off = on + is_on * seconds, off + (not is_on) * seconds
+        first, second, third, fourth = (step(number, is_on=is_on) for is_on in (True, False, False, True))
+        on, off = on + first + fourth, off + second + third
+        shares.append((first + fourth) / (second + third) - 1)
     start = time.process_time()
     trainer.log({"loss": 1.0})
-    lines = (time.process_time() - start) / config.logging_every_steps
-    return (on - off) / off + lines * 2 * batches / off
+    lines = (time.process_time() - start) / trainer.config.logging_every_steps
+    a_step = off / (2 * batches)
+    marks = likeliest_seconds(trainer, rows=trainer.step_tokens)
+    return {
+        "telemetry_overhead": round((own[0] / (2 * batches) + marks + lines) / a_step, 4),
+        "telemetry_paired": round(statistics.median(shares) + lines / a_step, 4),
+        "telemetry_paired_error": round(1.25 * statistics.stdev(shares) / len(shares) ** 0.5, 4),
+    }
+
+
+def likeliest_seconds(trainer: Any, rows: int) -> float:
+    """Gives the CPU seconds it takes the loss to say of each row whether its target was the likeliest token."""
+    import torch
+
+    from trainer.losses import cross_entropy
+
+    head = trainer.model.get_output_embeddings().weight.detach()
+    hidden, targets = torch.randn(rows, head.shape[1]), torch.randint(len(head), (rows,))
+    is_hit = torch.empty(rows, dtype=torch.bool)
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    for number in range(60):
+        start = time.process_time()
+        cross_entropy(hidden, head, targets, is_hit_N=is_hit if number % 2 else None)
+        seconds[bool(number % 2)].append(time.process_time() - start)
+    return statistics.median(seconds[True]) - statistics.median(seconds[False])
 
 
 def note(text: str) -> None:
@@ -484,23 +535,24 @@ def main() -> None:
         note("trl is not installed: its parts are null")
     if has_trl and not HAS_BF16:
         note("this CPU has no bf16 instructions: TRL's defaults run in fp32")
-    rounds, steps = (2, 1) if args.quick else (6, 4)
+    rounds, steps = (2, 1) if args.quick else (FULL_ROUNDS, 4)
     preference: tuple[float, float] | None = None
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):  # the peers print
         num = 400 if args.quick else NUM_SAMPLES
         ordinary, long = measure_sft(Path(folder), num, rounds=rounds, steps=steps, has_trl=has_trl)
-        overhead = measure_telemetry(Path(folder), batches=3 if args.quick else 40)
+        overhead = measure_telemetry(Path(folder), batches=2 if args.quick else 60)
         if has_trl:
-            preference = measure_dpo(Path(folder), rounds=max(1, rounds // 2), steps=steps)
+            num = PAIRS * (4 if args.quick else 40)
+            preference = measure_dpo(Path(folder), num=num, rounds=max(1, rounds // 2), steps=steps)
     ratios: dict[str, float | None] = dict.fromkeys(["trl_default", "trl_best", "trl_packing", "hf_padded"])
     ratios |= {name: round(ordinary["ours"] / rate, 2) for name, rate in ordinary.items() if name != "ours"}
     ratios["trl_default_long_prompt"] = round(long["ours"] / long["trl_default"], 2) if has_trl else None
     ratios["dpo"] = round(preference[1] / preference[0], 2) if preference else None
-    result = {
+    result: dict[str, Any] = {
         "supervised_tokens_per_cpu_s": {name: round(rate, 1) for name, rate in ordinary.items()},
         "supervised_tokens_per_cpu_s_long_prompt": {name: round(rate, 1) for name, rate in long.items()},
         "dpo_cpu_s_per_step": [round(value, 3) for value in preference] if preference else None,
-        "telemetry_overhead": round(overhead, 4),
+        **overhead,
         "ratios": ratios,
         "goals": GOALS,
     }

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from errno import EIO
 from types import FrameType
 from typing import Any, BinaryIO
 
@@ -26,7 +27,7 @@ _state: dict[str, Any] = {"verbosity": 1, "color": "auto", "stdout": None}
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived: unwinds like KeyboardInterrupt, so that temp files go and checkpoints stay."""
+    """SIGTERM, or SIGHUP, arrived: unwinds like KeyboardInterrupt, so that temp files go and checkpoints stay."""
 
 
 def take_global_options(arguments: list[str]) -> list[str]:
@@ -80,15 +81,25 @@ def visible(text: str) -> str:
 def note(message: str) -> None:
     """Says something on stderr, unless -q."""
     if verbosity() >= 1:
-        sys.stderr.write(f"{visible(message)}\n")
+        _complain(f"{visible(message)}\n")
 
 
 def error(message: str, hint: str = "") -> None:
     """Says on stderr what went wrong, in one line, and what to do next in another."""
     label = "\x1b[31merror:\x1b[0m" if has_color() else "error:"
-    sys.stderr.write(f"{label} {visible(' '.join(message.split()))}\n")
+    _complain(f"{label} {visible(' '.join(message.split()))}\n")
     if hint:
-        sys.stderr.write(f"hint: {visible(hint)}\n")
+        _complain(f"hint: {visible(hint)}\n")
+
+
+def _complain(text: str) -> None:
+    """Writes to stderr; a terminal that is gone is no reason to fail, nobody reads there any more."""
+    try:
+        sys.stderr.write(text)
+    except OSError as problem:
+        if problem.errno != EIO:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def trace() -> None:
@@ -145,13 +156,13 @@ def input_source(source: str) -> str:
 
 @contextmanager
 def owning_stdout() -> Iterator[None]:
-    """Keeps standard output for data while a command runs, and lets SIGTERM unwind like Ctrl-C."""
+    """Keeps standard output for data while a command runs, and lets SIGTERM and SIGHUP unwind like Ctrl-C."""
     sys.stdout.flush()
     saved = os.dup(1)
     os.dup2(2, 1)
     # Not closed by a `with`: after a broken pipe even closing would raise.
     _state["stdout"] = stream = os.fdopen(saved, "wb", buffering=1 << 16)
-    before = {sig: signal.signal(sig, _unwind) for sig in (signal.SIGTERM, signal.SIGINT)}
+    before = {sig: signal.signal(sig, _unwind) for sig in _ends()}
     try:
         yield
         stream.flush()
@@ -166,6 +177,12 @@ def owning_stdout() -> Iterator[None]:
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise
+
+
+def _ends() -> list[signal.Signals]:
+    """Gives the signals that end a command; under nohup the terminal's going away (SIGHUP) is none."""
+    is_immune = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGTERM, signal.SIGINT, *(() if is_immune else (signal.SIGHUP,))]
 
 
 def _unwind(number: int, _frame: FrameType | None) -> None:

@@ -281,9 +281,14 @@ def trusted_digest(path: Path, stamp: str = "") -> str:
     return digest_of(path)
 
 
+def _stays(item: Path) -> bool:
+    """Says whether an input can be read twice: a pipe can't, its digest is nobody's to know."""
+    return item.is_file() or item.is_dir()
+
+
 def _input_entry(item: Path, base: Path, known: _Known) -> dict[str, Any]:
     entry: dict[str, Any] = {"path": os.path.relpath(item, base)}
-    if item.exists():
+    if _stays(item):
         entry["sha256"] = known.digest(item, entry["path"])
     meta = sidecar_path(item)
     if meta.exists():
@@ -314,7 +319,7 @@ def is_current(
     wanted = {"stage": stage, "producer": producer, "params": params, "seed": seed, "code_version": __version__}
     if meta is None or any(meta[key] != orjson.loads(orjson.dumps(value)) for key, value in wanted.items()):
         return None
-    if any(str(item) == "-" or not item.exists() for item in items) or not data.exists():
+    if any(str(item) == "-" or not _stays(item) for item in items) or not data.exists():
         return None
     base, known = sidecar_path(data).parent, _Known(sidecar_path(data))
     if [_input_entry(item, base, known) for item in items] != meta["inputs"] or meta_digest(meta) != meta.get(

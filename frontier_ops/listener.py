@@ -79,7 +79,7 @@ def quiet_server(app: Callable[..., Any], *, grace_s: int) -> Server:
 
 @contextlib.contextmanager
 def stopped_by_signals(server: Server) -> Iterator[None]:
-    """Turns the first SIGINT or SIGTERM into a clean stop and the second into a quick one."""
+    """Turns the first SIGINT, SIGTERM or SIGHUP (not under nohup) into a clean stop and the second into a quick one."""
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -87,7 +87,8 @@ def stopped_by_signals(server: Server) -> Iterator[None]:
         server.should_exit = True
 
     handled: list[signal.Signals] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
+    is_immune = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    for number in (signal.SIGINT, signal.SIGTERM, *(() if is_immune else (signal.SIGHUP,))):
         # Outside the main thread signals can't be handled; whoever started the thread does it.
         with contextlib.suppress(ValueError, RuntimeError):
             loop.add_signal_handler(number, stop)

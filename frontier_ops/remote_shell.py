@@ -20,14 +20,19 @@ from frontier_core.errors import EnvironmentMissing, FrontierError, ServiceUnava
 
 SSH_VARIABLE = "FRONTIER_SSH"
 CLOSE_S = 10.0
+_ALIVE = ("-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3")
 
 
 def ssh_command() -> list[str]:
-    """Gives the ssh that is run, e.g. FRONTIER_SSH="ssh -F my_config"; EnvironmentMissing when there is none."""
+    """Gives the ssh that is run, e.g. FRONTIER_SSH="ssh -F my_config"; EnvironmentMissing when there is none.
+
+    A link that is cut without a word is given up after three questions without an answer, 45 s; the same options in
+    FRONTIER_SSH come first and win.
+    """
     command = shlex.split(os.environ.get(SSH_VARIABLE, "ssh")) or ["ssh"]
     if shutil.which(command[0]) is None:
         raise EnvironmentMissing(f"{command[0]} is not installed", hint="apt-get install openssh-client")
-    return command
+    return [*command, *_ALIVE]
 
 
 class RemoteShell:

@@ -27,6 +27,8 @@ RETIRE_S = 600.0
 """How long a release that was taken out may go on with what it began: as long as clients wait by default."""
 SOAK_S = 30.0
 PUT_BACK_TRIES, PUT_BACK_WAIT_S = 50, 0.2
+LOAD_S, HANG_S = 900.0, 120.0
+"""How long a release may take until it is loaded and probed, and be silent while it answers on trial: then it hangs."""
 HOLD_S = 10.0
 """How long a release on trial keeps an answer to itself: while nothing of it was sent, another can give it instead."""
 
@@ -40,6 +42,7 @@ class Slot:
     release: Release
     backend: Backend
     num_running: int = 0
+    heard_at: float = 0.0
 
     @property
     def names(self) -> tuple[str, str, str]:
@@ -83,6 +86,7 @@ class Fleet:
         soak_s: how long a new release is on trial: if it dies in that time the old one takes over.
         keep_warm: keep the old one loaded after the soak; it costs its memory and makes going back instant.
         use_probe: ask every release its golden probe before it serves.
+        load_s, hang_s: how long a new release may load and be probed; how long one on trial may be silent to all.
         on_note: gets remarks for people.
     """
 
@@ -92,6 +96,8 @@ class Fleet:
         open_backend: Open,
         *,
         soak_s: float = SOAK_S,
+        load_s: float = LOAD_S,
+        hang_s: float = HANG_S,
         keep_warm: bool = True,
         use_probe: bool = True,
         on_note: Callable[[str], None],
@@ -106,6 +112,8 @@ class Fleet:
         self.last_load_s = 0.0
         self._open = open_backend
         self._soak_s = soak_s
+        self._load_s = load_s
+        self._hang_s = hang_s
         self._keep_warm = keep_warm
         self._use_probe = use_probe
         self._on_note = on_note
@@ -158,6 +166,10 @@ class Fleet:
                 if not self.gives_up(slot, failure):
                     await lease.close()
                     raise
+            except TimeoutError:
+                failure = f"it hangs: {self._hang_s:g} s without a word"
+                if slot is self.active:  # what began within the soak is judged by it
+                    self._soak_until = time.monotonic() + self._soak_s
             except BaseException:
                 await lease.close()
                 raise
@@ -166,14 +178,38 @@ class Fleet:
             await lease.close()
 
     async def _first_events(self, lease: Lease) -> str:
-        until = time.monotonic() + HOLD_S if self._is_on_trial(lease.slot) else 0.0
-        async for event in lease.rest:
+        is_on_trial = self._is_on_trial(lease.slot)
+        until = time.monotonic() + HOLD_S if is_on_trial else 0.0
+        while (event := await (self._heard(lease) if is_on_trial else anext(lease.rest, None))) is not None:
             lease.first.append(event)
             if event["event"] == "error":
                 return str(event["message"]) if event["code"] == "generation_failed" else ""
             if event["event"] == "done" or (event["text"] and time.monotonic() >= until):
                 return ""
         return ""
+
+    async def _heard(self, lease: Lease) -> Record | None:
+        """Gives the next event of a release on trial; TimeoutError when it is silent to all who ask for too long."""
+        slot = lease.slot
+        since = time.monotonic()
+        coming = asyncio.ensure_future(anext(lease.rest, None))
+        try:
+            while True:
+                left_s = max(since, slot.heard_at) + self._hang_s - time.monotonic()
+                if (await asyncio.wait({coming}, timeout=max(0.0, left_s)))[0]:
+                    slot.heard_at = time.monotonic()
+                    return coming.result()
+                if left_s > 0.0:  # look again: another request may have heard it meanwhile
+                    continue
+                has_other = slot is self.active and self.warm is not None and self.warm.backend.ready is not None
+                if has_other or slot.release.id in self.rejected:
+                    raise TimeoutError
+                since = time.monotonic()
+        finally:
+            if not coming.done():
+                coming.cancel()
+                with suppress(asyncio.CancelledError):
+                    await coming
 
     def gives_up(self, slot: Slot, reason: str) -> bool:
         """Says whether a request that failed on `slot` should be asked again: its release was on trial, or unloaded.
@@ -254,8 +290,12 @@ class Fleet:
         release = await asyncio.to_thread(require_whole, self.target, identity)
         slot = Slot(release, self._open(release))
         try:
-            await slot.backend.start()
-            await self._probe(slot)
+            async with asyncio.timeout(self._load_s):
+                await slot.backend.start()
+                await self._probe(slot)
+        except TimeoutError:
+            await slot.backend.close()
+            raise DataError(f"it hangs: not loaded and probed within {self._load_s:g} s", code="load") from None
         except BaseException:
             await slot.backend.close()
             raise

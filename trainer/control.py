@@ -2,8 +2,8 @@
 
 Files in the run's control folder are orders: `.pause`, `.resume`, `.stop`, `.skip`; each is removed when it is obeyed.
 `state.json` beside them says what the run does now. Signals say the same: SIGUSR1 pauses and resumes, SIGUSR2 skips,
-SIGINT and SIGTERM stop, a second one at once. Several processes of one run obey what any of them was told.
-No torch here; what a stop leaves behind is trainer/hf_trainer.py's business.
+SIGINT, SIGTERM and SIGHUP (the terminal is gone) stop, a second one at once. Several processes of one run obey what any
+of them was told. No torch here; what a stop leaves behind is trainer/hf_trainer.py's business.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ class Control:
             except OSError as error:
                 raise explain_os_error(error, self.folder) from error
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            is_immune = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # nohup
+            for number in (signal.SIGINT, signal.SIGTERM, *(() if is_immune else (signal.SIGHUP,))):
                 self._old[number] = signal.signal(number, self._note_stop)
             self._old[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._note_pause)
             self._old[signal.SIGUSR2] = signal.signal(signal.SIGUSR2, self._note_skip)
@@ -76,7 +77,7 @@ class Control:
         self._old.clear()
 
     def raise_again(self) -> None:
-        """Delivers the held-back SIGINT or SIGTERM to whoever handled it before; call it after the block."""
+        """Delivers the held-back SIGINT, SIGTERM or SIGHUP to whoever handled it before; call it after the block."""
         if self.signal is not None:
             signal.raise_signal(self.signal)
 

@@ -5,6 +5,7 @@ The same for every executor; only where the command runs in between differs.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +19,10 @@ from frontier_ops.jobs.job import Job, State
 from frontier_ops.jobs.store import Claim, JobStore, Taker
 
 LOGS = "status/job_logs"
+NOT_NOW = os.EX_TEMPFAIL
+"""A command that ends with this code (75) could not have what it needs yet: its job waits and is no failure."""
+POSTPONE_S, MAX_POSTPONED = 60.0, 20
+"""How long a job that was postponed waits at most, and how often it is; after that the code is one like any other."""
 SHORT_S = 1.0
 """A job that took less need not be synced to the disk at once: after a power loss it is run again."""
 
@@ -78,6 +83,11 @@ class Attempt:
                 State.COMPLETED, exit_code=0, result=ended.result, input_sha256=self.inputs, output_sha256=outputs
             )
         reason = ended.problem or (f"exit code {ended.code}" if ended.code else f"it left no {', '.join(missing)}")
+        if ended.code == NOT_NOW and job.postponed < MAX_POSTPONED:
+            delay = min(float(2**job.postponed), POSTPONE_S)
+            return self.store.retry_later(
+                self.claim, exit_code=NOT_NOW, reason=f"exit code {NOT_NOW}: not now", delay_s=delay, cause="busy"
+            )
         if job.failures < spec.retries:
             delay = float(2**job.failures)
             return self.store.retry_later(self.claim, exit_code=ended.code, reason=reason, delay_s=delay)

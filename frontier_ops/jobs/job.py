@@ -146,9 +146,10 @@ class Job:
     """One job as its history tells it.
 
     `number` counts submissions from 1. `attempt` is how often a worker has taken it, `deaths` how many of those
-    attempts ended with their worker, `failures` with a failing command. `control` is what somebody asked for and the
-    worker has not done yet: "pause", "resume" or "stop". `result` is the last line its command printed; it is taken
-    into the history once, with the end of the job, however often workers died on the way. Times are ISO 8601 in UTC.
+    attempts ended with their worker, `failures` with a failing command, `postponed` with exit code 75. `control` is
+    what somebody asked for and the worker has not done yet: "pause", "resume" or "stop". `result` is the last
+    line its command printed; it is taken into the history once, with the end of the job, however often workers died on
+    the way. Times are ISO 8601 in UTC.
     """
 
     id: str
@@ -158,6 +159,7 @@ class Job:
     attempt: int = 0
     deaths: int = 0
     failures: int = 0
+    postponed: int = 0
     worker: str = ""
     control: str = ""
     submitted_at: str = ""
@@ -244,7 +246,8 @@ def _requeued(job: Job, event: Event) -> Job:
     cause = event["cause"]
     return replace(
         job, state=State.QUEUED, worker="", control="", deaths=job.deaths + (cause == "death"),
-        failures=job.failures + (cause == "failure"), exit_code=event.get("exit_code"), reason=event.get("reason", ""),
+        failures=job.failures + (cause == "failure"), postponed=job.postponed + (cause == "busy"),
+        exit_code=event.get("exit_code"), reason=event.get("reason", ""),
     )  # fmt: skip
 
 
@@ -253,7 +256,9 @@ def _standing(job: Job, state: State) -> Job:
 
 
 def _retried(job: Job) -> Job:
-    return replace(job, state=State.QUEUED, deaths=0, failures=0, reason="", result="", exit_code=None, ended_at="")
+    return replace(
+        job, state=State.QUEUED, deaths=0, failures=0, postponed=0, reason="", result="", exit_code=None, ended_at=""
+    )
 
 
 _CHANGES: dict[str, Callable[[Job, Event], Job]] = {

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import current_thread, main_thread
 from types import FrameType
 
 from frontier_ops.jobs.job import Job
@@ -86,7 +87,12 @@ class Pool:
         self.names: set[str] = set()
 
     def start(self, num_workers: int) -> None:
-        """Forks the workers."""
+        """Forks the workers.
+
+        Side effects: the loss of the terminal ends this process at once, as a kill does, unless it is run by nohup.
+        """
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and current_thread() is main_thread():
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
         for _ in range(num_workers):
             self._start()
 

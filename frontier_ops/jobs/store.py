@@ -159,11 +159,17 @@ class JobStore:
         claim.release()
         return job, following
 
-    def retry_later(self, claim: Claim, *, exit_code: int, reason: str, delay_s: float) -> Job:
-        """Puts a claimed job whose command failed back into the queue, not to be taken before `delay_s` from now."""
-        return self._put_back(
-            claim, cause="failure", exit_code=exit_code, reason=reason, not_before=time.time() + delay_s
-        )
+    def retry_later(self, claim: Claim, *, exit_code: int, reason: str, delay_s: float, cause: str = "failure") -> Job:
+        """Puts a claimed job back into the queue, not to be taken before `delay_s` from now.
+
+        Args:
+            claim: what `claim` gave.
+            exit_code: its command's.
+            reason: in words.
+            delay_s: how long it must wait at least.
+            cause: "failure", or "busy" when the command said that it can't run yet.
+        """
+        return self._put_back(claim, cause=cause, exit_code=exit_code, reason=reason, not_before=time.time() + delay_s)
 
     def put_back(self, claim: Claim, *, reason: str) -> Job:
         """Puts a claimed job back into the queue because its worker leaves; it counts as no failure."""

@@ -55,7 +55,7 @@ def test_replay_gives_the_same_bytes_from_any_later_stage(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_a_signal_ends_a_stage_with_its_code_and_no_leftovers(tmp_path, number, code):
     (tmp_path / "feed").touch()
     os.mkfifo(tmp_path / "fifo")

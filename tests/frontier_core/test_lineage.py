@@ -231,3 +231,12 @@ def test_a_broken_sidecar_is_named(tmp_path, text):
 def test_no_such_file_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="no such file"):
         list(chain(tmp_path / "x.jsonl"))
+
+
+def test_an_input_that_is_a_pipe_is_named_but_not_read_again(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    data, about = tmp_path / "a.jsonl", {"stage": "validate", "inputs": [tmp_path / "pipe"], "producer": "x"}
+    write_records(data, [{"n": 1}])
+    write_sidecar(data, **about)  # and does not wait for a writer
+    assert read_sidecar(data)["inputs"] == [{"path": "pipe"}]
+    assert is_current(data, **about, params={}) is None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,6 +153,99 @@ def test_a_killed_sender_is_gone_on_from_and_current_never_points_at_half(
     assert sent < megabytes * MEGABYTE - kept + MEGABYTE
     assert releases.verify(Path(far.folder)).ok
     assert releases.current_id(Path(far.folder)) != old
+
+
+class Link(threading.Thread):
+    """The wire to the far side: carries `budget` bytes of what is sent, then it is cut, with a reset or in silence."""
+
+    def __init__(self, port: int, budget: int, *, is_silent: bool) -> None:
+        super().__init__(daemon=True)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port, self.budget, self.is_silent = port, budget, is_silent
+        self.is_cut = False
+        self.ends: list[socket.socket] = []
+        self.carriers: list[threading.Thread] = []
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self.port))
+            self.ends += [near, far]
+            for way in ((near, far, True), (far, near, False)):
+                self.carriers.append(threading.Thread(target=self.carry, args=way, daemon=True))
+                self.carriers[-1].start()
+
+    def carry(self, source: socket.socket, to: socket.socket, is_counted: bool) -> None:
+        with contextlib.suppress(OSError):
+            while (data := source.recv(1 << 14)) and not self.is_cut:
+                self.budget -= len(data) * is_counted
+                if self.budget < 0:
+                    self.is_cut = True
+                    break
+                to.sendall(data)
+        if not (self.is_cut and self.is_silent):
+            self.hang_up([source, to])
+
+    def hang_up(self, ends: list[socket.socket]) -> None:
+        for end in ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        """What hung in the old connections is over; new ones carry everything."""
+        self.hang_up(self.ends)
+        self.is_cut, self.budget = False, 1 << 40
+
+    def close(self) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.join(DEADLINE_S)
+        self.hang_up(self.ends)
+        for thread in self.carriers:
+            thread.join(DEADLINE_S)
+        for end in (self.listener, *self.ends):
+            end.close()
+
+
+@pytest.mark.parametrize("is_silent", [False, True])
+def test_a_link_that_is_cut_is_noticed_and_the_next_deploy_goes_on_there(
+    ssh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_silent: bool
+) -> None:
+    place = Place(host="far", folder=str(tmp_path / "release"))
+    monkeypatch.setenv("FRONTIER_SSH", ssh)
+    old = ship(place, checkpoint(tmp_path / "old")).release
+    config = Path(ssh.split()[-1]).read_text()
+    link = Link(int(config.split("Port ")[1].split()[0]), 4 * MEGABYTE, is_silent=is_silent)
+    patience = "-o ServerAliveInterval=1 -o ServerAliveCountMax=2"
+    monkeypatch.setenv("FRONTIER_SSH", f"{ssh} -p {link.listener.getsockname()[1]} {patience}")
+    new = checkpoint(tmp_path / "new", megabytes=6, seed=1)
+
+    with pytest.raises(ServiceUnavailable, match=r"did not finish") as caught:
+        ship(place, new)
+
+    assert "deploy again: it goes on there" in caught.value.hint
+    assert releases.current_id(Path(place.folder)) == old
+    assert releases.verify(Path(place.folder)).ok
+    link.mend()
+    kept = sum(path.stat().st_size for path in (Path(place.folder) / ".incoming").iterdir())
+    result = ship_when_free(place, new)
+    assert result.sent_bytes < 7 * MEGABYTE - kept
+    assert releases.verify(Path(place.folder)).ok
+    assert releases.current_id(Path(place.folder)) == result.release != old
+    link.close()
+
+
+def ship_when_free(place: Place, folder: Path):
+    """The far side notices the end of the connection in its own time, and the lock goes with it."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            return ship(place, folder)
+        except EnvironmentMissing:
+            assert time.monotonic() < deadline
 
 
 def test_a_damaged_beginning_is_found_out_and_sent_again_whole(far: Place, tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ class Backend:
         self.closed = asyncio.Event()
 
     async def start(self) -> dict[str, Any]:
+        if self.fails == "hang":
+            await asyncio.Event().wait()
         if self.fails == "load":
             raise DataError("the weights lack 3 tensors", code="load")
         self.ready = {"dtype": "float32", "load_s": 0.1}
@@ -69,6 +71,8 @@ class Backend:
         if self.fails == "numbers":
             yield {"event": "error", "code": "generation_failed", "message": "the model's scores are not finite"}
             return
+        if self.fails == "silence":
+            await asyncio.Event().wait()
         ids = [ord(letter) for letter in self.tokenizer]
         tokens = [{"token": self.weights, "id": 1, "logprob": -0.5, "top": TOP}]
         yield {"event": "text", "text": "", "first": True}
@@ -83,13 +87,13 @@ class Backend:
 class House:
     """A target, a fleet over it, and every backend that was opened."""
 
-    def __init__(self, folder: Path, *, soak_s: float = 600.0) -> None:
+    def __init__(self, folder: Path, *, soak_s: float = 600.0, **patience: float) -> None:
         self.folder = folder
         self.target = folder / "target"
         self.opened: list[Backend] = []
         self.fails: dict[str, str] = {}
         self.notes: list[str] = []
-        self.fleet = Fleet(self.target, self._open, soak_s=soak_s, on_note=self.notes.append)
+        self.fleet = Fleet(self.target, self._open, soak_s=soak_s, on_note=self.notes.append, **patience)
 
     def _open(self, release: Release) -> Backend:
         self.opened.append(Backend(release.path, fails=self.fails.get(release.id, "")))
@@ -258,6 +262,45 @@ def test_a_release_that_dies_within_its_soak_hands_its_requests_to_the_one_befor
 
     house.run(work)
     assert "rolled_back" in [entry.get("state") for entry in read_audit(house.target)]
+
+
+@pytest.mark.parametrize("fails", ["hang", "silence"])
+def test_a_release_that_hangs_at_its_loading_or_at_its_probe_is_rejected_and_the_next_is_taken(
+    tmp_path: Path, fails: str
+) -> None:
+    house = House(tmp_path, load_s=0.2)
+    old, bad, good = house.put(1), house.put(2, fails=fails), house.put(3)
+    point(house.target, old)
+
+    async def work() -> None:
+        point(house.target, bad)
+        await until(lambda: bad in house.fleet.rejected and current_id(house.target) == old)
+        assert house.fleet.rejected[bad] == "it hangs: not loaded and probed within 0.2 s"
+        assert await house.ask() == house.opened[0].weights
+        house.fleet._load_s = WAIT_S
+        point(house.target, good)
+        await until(lambda: served(house) == good)
+
+    house.run(work)
+
+
+def test_a_release_that_falls_silent_within_its_soak_hands_all_its_requests_to_the_one_before(tmp_path: Path) -> None:
+    house = House(tmp_path, hang_s=0.2)
+    old, new = house.put(1), house.put(2)
+    point(house.target, old)
+
+    async def work() -> None:
+        point(house.target, new)
+        await until(lambda: served(house) == new)
+        house.opened[1].fails = "silence"
+        asking = [asyncio.create_task(house.ask()) for _ in range(3)]
+        await until(lambda: house.fleet.slots()[0].num_running == 3 or served(house) == old)
+        house.fleet._soak_until = 0.0  # the soak ends meanwhile; what began within it is judged by it
+        assert await asyncio.gather(*asking) == [house.opened[0].weights] * 3
+        await until(lambda: current_id(house.target) == old)
+        assert house.fleet.rejected[new] == "failed within its soak: it hangs: 0.2 s without a word"
+
+    house.run(work)
 
 
 def test_a_release_that_dies_in_the_middle_of_an_answer_within_its_soak_breaks_no_stream(house: House) -> None:

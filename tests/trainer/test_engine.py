@@ -216,15 +216,18 @@ def test_torn_newest_checkpoint_is_passed_over_and_nothing_is_counted_twice(conf
     assert totals(events(run_dir))["all"].n == count == 36
 
 
-def test_sigterm_leaves_a_checkpoint_and_reaches_the_former_handler(config: Any) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_or_a_lost_terminal_leaves_a_checkpoint_and_reaches_the_former_handler(
+    config: Any, number: signal.Signals
+) -> None:
     reached = []
-    former = signal.signal(signal.SIGTERM, lambda number, frame: reached.append(number))
+    former = signal.signal(number, lambda number, frame: reached.append(number))
     try:
         made = config()
-        result = TrainerEngine(stop_at(2, lambda: signal.raise_signal(signal.SIGTERM))).run_job(made)
+        result = TrainerEngine(stop_at(2, lambda: signal.raise_signal(number))).run_job(made)
     finally:
-        signal.signal(signal.SIGTERM, former)
-    assert reached == [signal.SIGTERM]
+        signal.signal(number, former)
+    assert reached == [number]
     assert (result.success, result.global_step, result.summary["status"]) == (False, 2, "stopped")
     assert result.last_checkpoint_path == str(Path(made.output_dir) / "checkpoint-2")
 

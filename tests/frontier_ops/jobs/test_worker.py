@@ -59,6 +59,22 @@ def test_a_failing_job_is_run_again_as_often_as_it_may(store):
     assert (job.state, job.attempt, job.failures) == ("completed", 2, 1)
 
 
+def test_a_command_that_can_not_run_yet_is_put_back_and_counts_as_no_failure(store, monkeypatch):
+    monkeypatch.setattr("frontier_ops.jobs.attempt.POSTPONE_S", 0.0)
+    (job,) = work(store, spec("echo x >> tries; test $(wc -l < tries) = 3 || exit 75; echo done"))
+    assert (job.state, job.result, job.attempt) == ("completed", "done", 3)
+    assert (job.postponed, job.failures, job.deaths) == (2, 0, 0)
+    requeued = [event for event in store.events() if event["event"] == "requeued"]
+    assert [(event["cause"], event["reason"]) for event in requeued] == [("busy", "exit code 75: not now")] * 2
+
+
+def test_a_command_that_never_can_run_fails_in_the_end(store, monkeypatch):
+    monkeypatch.setattr("frontier_ops.jobs.attempt.MAX_POSTPONED", 2)
+    monkeypatch.setattr("frontier_ops.jobs.attempt.POSTPONE_S", 0.0)
+    (job,) = work(store, spec("exit 75"))
+    assert (job.state, job.exit_code, job.attempt, job.reason) == ("failed", 75, 3, "exit code 75")
+
+
 def test_a_job_whose_outputs_stand_is_skipped_until_an_input_changes(store):
     (store.home / "in").write_text("1")
     again = spec("cat in > out; echo run >> runs", inputs=("in",), outputs=("out",))
@@ -79,7 +95,7 @@ def test_a_job_finds_its_name_and_attempt_in_the_environment(store):
 SHOW = """pwd
 grep SigIgn /proc/self/status
 cut -d ' ' -f 6 /proc/$$/stat | grep -qx $$ && echo leads a session
-for fd in /proc/$$/fd/*; do echo "${fd##*/} $(basename $(readlink $fd))"; done | grep -v '^[0-2] '
+for fd in /proc/$$/fd/*; do to=$(readlink $fd) && echo "${fd##*/} $(basename "$to")"; done | grep -v '^[0-2] '
 """
 
 
