@@ -11,6 +11,7 @@ checkpoint to its first served answer.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import shutil
@@ -93,7 +94,7 @@ def measure(home: Path, num_swaps: int, num_loads: int) -> dict[str, Any]:
                 num_loaded = len(workers(server))
                 seconds = swap(server, model, target)
                 (loads if is_load(number, num_swaps, num_loads) else flips).append(seconds)
-                if number % 10 == 0 or num_swaps < 10:
+                if number % 5 == 0 or num_swaps < 10:
                     words = f"swap {number}: {seconds:.2f} s, {num_loaded} processes, {dict(load.counts)}"
                     print(words, file=sys.stderr, flush=True)
             bad = {name: reject(server, make, models, target, home) for name, make in BAD.items()}
@@ -127,7 +128,6 @@ def measure(home: Path, num_swaps: int, num_loads: int) -> dict[str, Any]:
 
 def make_models(home: Path) -> list[Path]:
     """Makes three small models of one shape, each with its golden probe exported beside it."""
-    from frontier_ops.probe import probe_folder
     from trainer.model_init import init_model
 
     corpus = [f"What is {a} + {b}? {a + b}" for a in range(30) for b in range(30)]
@@ -135,9 +135,22 @@ def make_models(home: Path) -> list[Path]:
     for seed in range(3):
         folder = home / f"model{seed}"
         init_model(folder, preset="tiny", corpus=corpus, seed=seed)
-        (folder / "probe.json").write_bytes(orjson.dumps(probe_folder(folder)))
         models.append(folder)
+    asyncio.run(export_probes(models))
     return models
+
+
+async def export_probes(models: list[Path]) -> None:
+    """Writes each model's golden probe beside it, as `frontier deploy` would; one import of torch serves all."""
+    from frontier_ops.probe import probe_of
+    from frontier_ops.serve_nursery import Nursery
+
+    nursery = Nursery()
+    try:
+        for folder in models:
+            (folder / "probe.json").write_bytes(orjson.dumps(await probe_of(folder, nursery=nursery)))
+    finally:
+        await nursery.close()
 
 
 def put(model: Path, target: Path, *, name: str = "model") -> str:

@@ -82,7 +82,8 @@ def _unknown(words: list[str]) -> int:
     group = group_commands(words[0])
     if group:
         if len(words) == 1 or words[1] in ("-h", "--help"):
-            lines = [f"  frontier {name:18}{COMMANDS[name][1]}" for name in group]
+            width = max(map(len, group)) + 2
+            lines = [f"  frontier {name:{width}}{COMMANDS[name][1]}" for name in group]
             return _print("\n".join([f"{words[0]}: one of", *lines, "", "frontier COMMAND -h tells more", ""]))
         hint = did_you_mean(" ".join(words[:2]), group)
         sys.stderr.write(f"error: no such command: frontier {' '.join(words[:2])}\nhint: {hint}\n")

@@ -12,12 +12,15 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from frontier_core.errors import DataError
 from frontier_core.records import Message, Record
 from frontier_ops.probe_files import SCHEMA, template_digest
 from frontier_ops.serve_api import GenerationRequest
+
+if TYPE_CHECKING:
+    from frontier_ops.serve_nursery import Nursery
 
 MAX_TOKENS = 16
 PROMPTS: tuple[tuple[Message, ...], ...] = (
@@ -177,8 +180,8 @@ def compare_answers(case: Record, said: Answer, tolerance: float) -> str:
     return ""
 
 
-def probe_folder(folder: Path, *, profile: str = "plain") -> Record:
-    """Loads a model folder in a process of its own and gives its probe.
+async def probe_of(folder: Path, *, profile: str = "plain", nursery: Nursery | None = None) -> Record:
+    """Loads a model folder in a process of its own, out of the nursery where one is given, and gives its probe.
 
     Raises:
         DataError: it can't be loaded, or can't answer.
@@ -186,13 +189,15 @@ def probe_folder(folder: Path, *, profile: str = "plain") -> Record:
     """
     from frontier_ops.serve_link import WorkerLink
 
-    async def work() -> Record:
-        link = WorkerLink(folder, max_waiting=1, on_note=lambda _: None, profile=profile)
-        try:
-            ready = await link.start()
-            probe = await make_probe(link.generate, dtype=str(ready["dtype"]))
-            return probe | {"template_sha256": template_digest(folder)}
-        finally:
-            await link.close()
+    link = WorkerLink(folder, max_waiting=1, on_note=lambda _: None, profile=profile, nursery=nursery)
+    try:
+        ready = await link.start()
+        probe = await make_probe(link.generate, dtype=str(ready["dtype"]))
+        return probe | {"template_sha256": template_digest(folder)}
+    finally:
+        await link.close()
 
-    return asyncio.run(work())
+
+def probe_folder(folder: Path, *, profile: str = "plain") -> Record:
+    """Gives a model folder's probe; see `probe_of`."""
+    return asyncio.run(probe_of(folder, profile=profile))

@@ -23,7 +23,8 @@ from frontier_ops.releases import CURRENT, Release, current_id, require_whole
 from frontier_ops.serve_link import WorkerDown
 
 POLL_S = 0.1
-RETIRE_S = 120.0
+RETIRE_S = 600.0
+"""How long a release that was taken out may go on with what it began: as long as clients wait by default."""
 SOAK_S = 30.0
 PUT_BACK_TRIES, PUT_BACK_WAIT_S = 50, 0.2
 LOAD_S, HANG_S = 900.0, 120.0
@@ -211,12 +212,12 @@ class Fleet:
                     await coming
 
     def gives_up(self, slot: Slot, reason: str) -> bool:
-        """Says whether a request that failed on `slot` should be asked again: its release was on trial.
+        """Says whether a request that failed on `slot` should be asked again: its release was on trial, or unloaded.
 
-        Side effects: puts the release before in its place.
+        Side effects: puts the release before in the place of one on trial.
         """
-        if slot is not self.active:
-            return slot.release.id in self.rejected and self.active is not None
+        if slot not in self.slots():
+            return self.active is not None
         if self._is_on_trial(slot):
             self._fall_back(reason)
             return True

@@ -112,6 +112,7 @@ class WorkerLink:
             self._supervisor.cancel()
             with suppress(asyncio.CancelledError):
                 await self._supervisor
+        self._break_off()
         process, self._process, self.ready = self._process, None, None
         if process is not None:
             await process.close()
@@ -173,8 +174,7 @@ class WorkerLink:
     async def _supervise(self, loaded: asyncio.Future[Record]) -> None:
         while True:
             failure = await self._run_once(loaded)
-            for inbox in self._pending.values():
-                inbox.put(None)
+            self._break_off()
             if not loaded.done():
                 loaded.set_exception(failure)
                 return
@@ -185,6 +185,10 @@ class WorkerLink:
             self._on_note(f"{failure.message}; starting again in {wait_s:g} s")
             await asyncio.sleep(wait_s)
             self.num_restarts += 1
+
+    def _break_off(self) -> None:
+        for inbox in self._pending.values():
+            inbox.put(None)
 
     async def _run_once(self, loaded: asyncio.Future[Record]) -> FrontierError:
         """Runs one worker until it ends and says how it ended."""

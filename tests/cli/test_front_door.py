@@ -68,6 +68,11 @@ def test_a_group_lists_its_commands(run):
     ]
 
 
+def test_a_groups_longest_command_stands_apart_from_what_it_does(run):
+    lines = run("checkpoints").out.splitlines()
+    assert "  frontier checkpoints snapshot  keep the newest checkpoint as the day's snapshot" in lines
+
+
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("serve",)])
 def test_parsing_a_command_imports_nothing_heavy(name):
     code = (

@@ -14,7 +14,7 @@ from frontier_core.lineage import write_sidecar
 from frontier_ops.releases import AUDIT, current_id, read_audit
 from trainer.checkpoints import begin_checkpoint, commit_checkpoint
 
-WAIT_S = 60.0
+WAIT_S = 240.0
 
 
 def add_checkpoint(run: Path, step: int, model: Path) -> Path:

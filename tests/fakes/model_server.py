@@ -16,7 +16,7 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
-DEADLINE_S = 240.0
+DEADLINE_S = 600.0
 CONTEXT_TOKENS = 30_000
 MAX_WAITING = 2
 USER = [{"role": "user", "content": "hi"}]

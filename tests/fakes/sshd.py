@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
-START_S = 20.0
+START_S = 120.0
+PORTS_TRIED = 5
 
 
 def is_available() -> bool:
@@ -35,9 +36,40 @@ def running_sshd(folder: Path, *, path: str = "") -> Iterator[str]:
     shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
+    for _ in range(PORTS_TRIED):
+        port = _free_port()
+        _configure(folder, port, path)
+        server = subprocess.Popen([SSHD, "-D", "-f", str(folder / "sshd_config"), "-E", str(folder / "log")])
+        try:
+            if _answers(server, folder / "log"):
+                yield f"ssh -F {folder}/ssh_config"
+                return
+        finally:
+            server.terminate()
+            server.wait(START_S)
+    raise RuntimeError((folder / "log").read_text())
+
+
+def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        port: int = free.getsockname()[1]
+        return port
+
+
+def _answers(server: subprocess.Popen[bytes], log: Path) -> bool:
+    """Waits until it listens; False when it ended, since somebody else had taken the port meanwhile."""
+    deadline = time.monotonic() + START_S
+    while server.poll() is None:
+        if log.exists() and "Server listening on" in log.read_text():
+            return True
+        if time.monotonic() > deadline:
+            raise RuntimeError(log.read_text() if log.exists() else "no log")
+        time.sleep(0.02)
+    return False
+
+
+def _configure(folder: Path, port: int, path: str) -> None:
     lines = [
         f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {folder}/host_key", f"PidFile {folder}/pid",
         f"AuthorizedKeysFile {folder}/authorized_keys", "StrictModes no", "UsePAM no", "PasswordAuthentication no",
@@ -48,17 +80,3 @@ def running_sshd(folder: Path, *, path: str = "") -> Iterator[str]:
         f"Host far\n  HostName 127.0.0.1\n  Port {port}\n  User {getpass.getuser()}\n  IdentityFile {folder}/user_key\n"
         f"  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known_hosts\n  StrictHostKeyChecking accept-new\n"
     )
-    server = subprocess.Popen([SSHD, "-D", "-f", str(folder / "sshd_config"), "-E", str(folder / "log")])
-    try:
-        deadline = time.monotonic() + START_S
-        while True:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            if time.monotonic() > deadline or server.poll() is not None:
-                raise RuntimeError((folder / "log").read_text())
-            time.sleep(0.02)
-        yield f"ssh -F {folder}/ssh_config"
-    finally:
-        server.terminate()
-        server.wait(START_S)

@@ -16,7 +16,7 @@ from frontier_ops.deploy import deploy
 from frontier_ops.releases import current_id, list_releases, verify
 
 STRACE = shutil.which("strace")
-DEADLINE_S = 120.0
+DEADLINE_S = 600.0
 CALLS = ("write", "fsync", "rename", "link", "symlink", "mkdir", "chmod", "unlink", "rmdir", "sendfile")
 SOME = {
     "signal=KILL": [

@@ -45,7 +45,7 @@ def test_a_service_that_answers_is_up_and_a_closed_port_is_down(healthy: int, tm
         closed.bind(("127.0.0.1", 0))
         path = hosts_file(tmp_path, {"inference": healthy, "vault": closed.getsockname()[1]})
 
-        up, down = check_hosts(path)
+        up, down = check_hosts(path, timeout_s=60)
 
     assert (up.what, up.is_up, up.details, up.role) == ("inference", True, "/health answers", "inference")
     assert (down.what, down.is_up) == ("vault", False)

@@ -19,7 +19,7 @@ from frontier_ops.serve_fleet import Fleet
 from frontier_ops.serve_link import WorkerDown
 
 JOB = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 4}
-WAIT_S = 20.0
+WAIT_S = 240.0
 TOP = [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -2.5}]
 
 
@@ -43,6 +43,7 @@ class Backend:
         self.on_death: Callable[[str], None] = lambda _: None
         self.pid = None
         self.is_closed = False
+        self.closed = asyncio.Event()
 
     async def start(self) -> dict[str, Any]:
         if self.fails == "hang":
@@ -54,6 +55,7 @@ class Backend:
 
     async def close(self) -> None:
         self.is_closed, self.ready = True, None
+        self.closed.set()
 
     def die(self) -> None:
         self.ready = None
@@ -62,6 +64,9 @@ class Backend:
     async def generate(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         if self.fails == "crash" or self.ready is None:
             self.die()
+            raise WorkerDown(1)
+        if self.fails == "slow":  # until it is closed, as a worker with a long answer
+            await self.closed.wait()
             raise WorkerDown(1)
         if self.fails == "numbers":
             yield {"event": "error", "code": "generation_failed", "message": "the model's scores are not finite"}
@@ -82,7 +87,7 @@ class Backend:
 class House:
     """A target, a fleet over it, and every backend that was opened."""
 
-    def __init__(self, folder: Path, *, soak_s: float = 60.0, **patience: float) -> None:
+    def __init__(self, folder: Path, *, soak_s: float = 600.0, **patience: float) -> None:
         self.folder = folder
         self.target = folder / "target"
         self.opened: list[Backend] = []
@@ -327,6 +332,24 @@ def test_a_long_answer_of_a_release_on_trial_is_held_for_a_while_only(
         assert [event["text"] for event in lease.first] == ["", house.opened[1].weights]
         with pytest.raises(WorkerDown):
             _ = [event async for event in lease.events()]
+
+    house.run(work)
+
+
+def test_a_request_that_a_release_did_not_get_to_before_it_was_unloaded_is_asked_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr("frontier_ops.serve_fleet.RETIRE_S", 0.0)
+    first, second, third = (house.put(weight) for weight in (1, 2, 3))
+    point(house.target, first)
+
+    async def work() -> None:
+        house.opened[0].fails = "slow"
+        asked = asyncio.create_task(house.ask())
+        for release in (second, third):  # the second swap leaves no room for the first release
+            point(house.target, release)
+            await until(lambda: served(house) == release)  # noqa: B023
+        assert await asked == house.opened[2].weights
 
     house.run(work)
 

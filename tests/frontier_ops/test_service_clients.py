@@ -43,7 +43,7 @@ def http(home: Path) -> Iterator[ServiceClient]:
 
     serving = {"host": "127.0.0.1", "port": 0, "on_ready": on_ready, "token": "secret"}
     threading.Thread(target=serve_app, args=[monitor_api(home)], kwargs=serving, daemon=True).start()
-    assert ready.wait(20)
+    assert ready.wait(240)
     with ServiceClient(Service(name="vault", url=url[0], api_key="secret")) as client:
         yield client
 

@@ -40,10 +40,16 @@ class FaultServer(ThreadingHTTPServer):
         self.seen: list[tuple[str, str, str]] = []
         self.headers_seen: list[dict[str, str]] = []
         self.release = threading.Event()
+        self.news = threading.Condition()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def wait_for(self, num_seen: int) -> None:
+        """Returns when so many requests have come, or fails after a minute."""
+        with self.news:
+            assert self.news.wait_for(lambda: len(self.seen) >= num_seen, 60), self.seen
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         pass  # clients that hang up are the point
@@ -55,12 +61,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-        number = len(self.server.seen)
-        self.server.seen.append((self.command, self.path, body))
-        self.server.headers_seen.append(dict(self.headers))
+        with self.server.news:
+            number = len(self.server.seen)
+            self.server.seen.append((self.command, self.path, body))
+            self.server.headers_seen.append(dict(self.headers))
+            self.server.news.notify_all()
         reply = self.server.replies[min(number, len(self.server.replies) - 1)]
         if reply == "hang":
-            self.server.release.wait(10)
+            self.server.release.wait(60)
         if reply == "half":
             self.wfile.write(b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"half"')
         if isinstance(reply, str):
@@ -104,7 +112,7 @@ DOWN: Reply = (503, {}, b"down")
 WAITS: list[float] = []
 
 
-def client(server: FaultServer, *, retries: int = 2, timeout_s: float = 5.0, key: str = "") -> ServiceClient:
+def client(server: FaultServer, *, retries: int = 2, timeout_s: float = 60.0, key: str = "") -> ServiceClient:
     WAITS.clear()
     service = Service(name="inference", url=server.url, timeout_s=timeout_s, max_retries=retries, api_key=key)
     return ServiceClient(service, sleep=WAITS.append, jitter=lambda _low, high: high)
@@ -161,6 +169,7 @@ def test_time_out_is_per_try_and_retried(serve: Callable[..., FaultServer]) -> N
     server = serve("hang")
     with client(server, timeout_s=0.05, retries=1) as caller, pytest.raises(ServiceUnavailable, match="timed out"):
         caller.get_json("/x")
+    server.wait_for(2)  # the client gives a try up before the server has to know of it
     assert len(server.seen) == 2
 
 

@@ -105,7 +105,7 @@ def test_the_client_gets_records_and_verdicts_over_a_real_connection():
     threading.Thread(
         target=serve_app, args=[app], kwargs={"host": "127.0.0.1", "port": 0, "on_ready": on_ready}, daemon=True
     ).start()
-    assert ready.wait(20)
+    assert ready.wait(240)
     with ServiceClient(Service(name="skill", url=url[0])) as http:
         client = SkillClient(http)
         records = client.records(level=1, count=5, seed=1)

@@ -35,7 +35,7 @@ def url(home):
     app = dashboard(home, model_url="http://127.0.0.1:9")
     options = {"host": "127.0.0.1", "port": 0, "on_ready": lambda url: (found.append(url), ready.set())}
     threading.Thread(target=serve_app, args=[app], kwargs=options, daemon=True).start()
-    assert ready.wait(30)
+    assert ready.wait(240)
     return found[0]
 
 
