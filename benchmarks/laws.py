@@ -9,9 +9,9 @@ replay     random records made again from their metadata, byte for byte
 oracle     the generator's answers, all accepted by the skill's verifier; mutants of them, all refused. Shell plans are
            judged by running them in the sandbox, traces by replaying their calls. Where an answer shows its steps, the
            line with the result is changed: steps may be worded freely
-levels     solver steps (lines of Python that the skill's own solver runs through; words of a shell plan; turns that a
-           tool trace wants of the model), or else the entropy of the answers or the bits of question and answer: one of
-           them grows with every level
+levels     solver steps (digits written with pencil and paper for arithmetic; words of a shell plan; turns that a tool
+           trace wants of the model; else lines of Python that the skill's own solver runs through), or else the
+           entropy of the answers or the bits of question and answer: one of them grows with every level
 
 A whole run takes hours; `--resume FILE` appends a line for each skill and skips those that stand there.
 Exit code 1 when a law is broken.
@@ -22,24 +22,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
-from collections import Counter
 from hashlib import sha256
-from itertools import pairwise
-from math import log2
 from pathlib import Path
 from random import Random
-from types import FrameType
 from typing import Any
-from zlib import compress
 
 from frontier_core.domains import Domain
 from frontier_core.jsonl import dumps
 from frontier_core.lineage import mark
 from frontier_core.profiles import undress
-from frontier_core.records import Record, last_assistant
+from frontier_core.records import last_assistant
 from generators.base import Generator
 from generators.draws import made_by
 from generators.synth import Plan, generate_lines, plan_requests, replay
@@ -163,64 +157,13 @@ def judge(generator: Generator, num_mutants: int, sandbox: str) -> tuple[int, in
     return judge_answers(generator, num_mutants)
 
 
-def solver_lines(generator: Generator, record: Record) -> int:
-    """Gives how many lines of Python the skill's verifier runs through to find the answer to a record."""
-    verify = VERIFIERS.get(generator.skill)
-    answer = undress(last_assistant(record))
-    verify(record, answer)  # tables are loaded once
-    num_lines = 0
+def levels_of(generator: Generator, num: int) -> tuple[dict[str, list[float]], str]:
+    """Gives the measures of difficulty, a mean for each level, and the first that grows with every level."""
+    sys.path.insert(0, str(ROOT))
+    from tests.generators.difficulty import difficulty, grows_by
 
-    def count(_frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal num_lines
-        num_lines += event == "line"
-        return count
-
-    sys.settrace(count)
-    try:
-        verify(record, answer)
-    finally:
-        sys.settrace(None)
-    return num_lines
-
-
-def plan_words(record: Record) -> int:
-    """Gives the words of a shell plan, and twice the commits of a history that it must take into account."""
-    words = sum(len(re.findall(r"[\w./-]+", step["command"])) for step in record["output"])
-    return words + 2 * int(record["fixture"].get("setup", "").count("git commit"))
-
-
-def steps_of(generator: Generator, record: Record) -> int:
-    """Gives what it takes to solve a record, in the unit of its skill."""
-    if generator.skill.startswith("shell_"):
-        return plan_words(record)
-    if generator.skill == "tool_use":
-        return sum(turn["role"] == "assistant" for turn in record["messages"])
-    return solver_lines(generator, record)
-
-
-def difficulty(generator: Generator, num: int) -> dict[str, list[float]]:
-    """Gives the measures of difficulty, a mean for each level."""
-    is_shell = generator.skill.startswith("shell_")
-    found: dict[str, list[float]] = {"solver_steps": [], "answer_entropy_bits": [], "problem_bits": []}
-    for level in generator.levels:
-        records = [generator.sample(31, index, level) for index in range(num)]
-        few = records[: max(num // 5, 20)]
-        steps = [steps_of(generator, record) for record in few]
-        found["solver_steps"].append(round(sum(steps) / len(steps), 2))
-        answers = Counter(dumps(record["output"]) if is_shell else last_assistant(record) for record in records)
-        entropy = -sum(times / num * log2(times / num) for times in answers.values())
-        found["answer_entropy_bits"].append(round(entropy, 3))
-        texts = [f"{generator.problem(record)} {list(record.values())[:2]}".encode() for record in few]
-        found["problem_bits"].append(round(sum(8 * len(compress(text)) for text in texts) / len(texts), 1))
-    return found
-
-
-def grows_by(measures: dict[str, list[float]]) -> str:
-    """Gives the first measure that grows with every level, "" when none does."""
-    for name, means in measures.items():
-        if all(low < high for low, high in pairwise(means)):
-            return name
-    return ""
+    measures = difficulty(generator, num)
+    return measures, grows_by(measures)
 
 
 def laws(skill: str, sizes: dict[str, int], by_hash_seed: list[dict[str, str]], sandbox: str) -> dict[str, Any]:
@@ -246,8 +189,7 @@ def laws(skill: str, sizes: dict[str, int], by_hash_seed: list[dict[str, str]], 
     }
     names = ("num_answers", "num_answers_right", "num_mutants", "num_mutants_accepted")
     found |= dict(zip(names, judge(generator, sizes["mutants"], sandbox), strict=True))
-    found["levels"] = difficulty(generator, sizes["levels"])
-    found["grows_by"] = grows_by(found["levels"])
+    found["levels"], found["grows_by"] = levels_of(generator, sizes["levels"])
     chance = found["num_shared_chance"]
     found["ok"] = (
         found["bytes_equal"]

@@ -14,6 +14,7 @@ from frontier_core.lineage import write_sidecar
 from trainer import ranks
 from trainer.config import TrainerConfig, TrainingResult
 from trainer.run_file import RunFile, read_run_settings
+from trainer.sources import input_files, pinned
 
 if TYPE_CHECKING:
     from frontier_ops.live import LiveReweighter
@@ -110,6 +111,7 @@ def train(
     """Runs the job in the one engine and writes the run's sidecar; a failed run raises FrontierError."""
     from trainer.engine import TrainerEngine
 
+    config = replace(config, train_files=pinned(config.train_files, Path(config.output_dir)))
     asked = config
     monitors = []
     if config.reweight_every:
@@ -123,7 +125,7 @@ def train(
     if not is_first():
         return result  # the first process of several writes for all
     params = {"config": asked.to_mapping(), "global_step": result.global_step, "final_loss": result.final_loss}
-    inputs = [*config.train_files, config.model_dir]
+    inputs = [*input_files(config.train_files), config.model_dir]
     write_sidecar(
         Path(config.output_dir), stage="train", inputs=inputs, seed=config.seed, producer="TrainerEngine", params=params
     )

@@ -11,10 +11,11 @@ import signal
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import blake2b
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
 
 from frontier_core.errors import EXIT_BUG, ConfigError, FrontierError, UsageError
 from frontier_core.jsonl import dumps
@@ -32,8 +33,11 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "eval"]
 Payload = TypeVar("Payload")
-MAX_CHUNK = 512
-"""Candidates a worker draws at a time."""
+MAX_CHUNK = 128
+"""Candidates a worker draws at a time: enough that asking costs little, and few enough that no one waits for long."""
+
+HANDED_OUT = 2
+"""Chunks a worker has at once: one to draw, and one to go on with at once."""
 
 
 class WrongAnswer(FrontierError):
@@ -145,6 +149,8 @@ def endless(cell: Cell) -> Iterator[tuple[int, Record] | None]:
 
 
 Lines = list[tuple[int, bytes] | None]
+Chunk = tuple[int, int]
+"""A cell's place and the number of one of its chunks."""
 
 
 def draw_lines(cell: Cell, indices: range) -> Lines:
@@ -160,22 +166,27 @@ def chunk_size(wanted: int, num_workers: int) -> int:
 class Crew:
     """Worker processes that draw candidates ahead of one reader, each with a pipe of its own.
 
-    Results are the same for any number of workers. A worker ends when its pipe closes, so none outlives a reader that
-    was killed.
+    Results are the same for any number of workers. Chunks of every cell are asked for before they are wanted, and a
+    worker that is done gets the next one, whichever cell it is of: a slow cell keeps all workers busy, not one.
+    A worker ends when its pipe closes, so none outlives a reader that was killed.
 
     Args:
         cells: what is drawn.
-        counts: how many records of each cell the reader wants; sizes the chunks.
+        counts: how many records of each cell the reader wants; sizes the chunks, and says when to stop drawing ahead.
         num_workers: processes.
     """
 
     def __init__(self, cells: Sequence[Cell], counts: Sequence[int], num_workers: int) -> None:
         self._cells = cells
         self._sizes = [chunk_size(wanted, num_workers) for wanted in counts]
+        self._enough = [-(-wanted * 10 // (9 * size)) for wanted, size in zip(counts, self._sizes, strict=True)]
+        self._num_asked = [0] * len(cells)
+        self._ahead = HANDED_OUT * num_workers
         self._num_workers = num_workers
-        self._arrived: dict[tuple[int, int], Lines] = {}
+        self._waiting: deque[Chunk] = deque()
+        self._arrived: dict[Chunk, Lines] = {}
         self._pipes: list[Connection] = []
-        self._asked: list[deque[tuple[int, int]]] = []
+        self._handed: dict[Connection, deque[Chunk]] = {}
         self._processes: list[BaseProcess] = []
 
     def __enter__(self) -> Crew:
@@ -193,13 +204,14 @@ class Crew:
                 process.start()
                 theirs.close()
                 self._pipes.append(ours)
-                self._asked.append(deque())
+                self._handed[ours] = deque()
                 self._processes.append(process)
         except BaseException:
             self.__exit__(None, None, None)
             raise
         for place in range(len(self._cells)):
             self._ask(place, 0)
+        self._hand_out()
         return self
 
     def __exit__(
@@ -214,35 +226,62 @@ class Crew:
     def stream(self, place: int) -> Iterator[tuple[int, bytes] | None]:
         """Yields the candidates of one cell from index 0 as finished lines; None as in `candidates`."""
         for number in count():
-            lines = self._take(place, number)
-            self._ask(place, number + 1)
-            yield from lines
+            yield from self._take(place, number)
 
     def _ask(self, place: int, number: int) -> None:
-        """Sends one chunk of a cell to the worker with the least to do."""
-        worker = min(range(self._num_workers), key=lambda n: len(self._asked[n]))
-        size = self._sizes[place]
-        self._asked[worker].append((place, number))
-        self._pipes[worker].send((place, number * size, (number + 1) * size))
+        """Sees to it that a chunk of a cell is drawn, and those behind it that will surely be wanted."""
+        upto = max(number + 1, min(number + self._ahead, self._enough[place]))
+        self._waiting.extend((place, later) for later in range(self._num_asked[place], upto))
+        self._num_asked[place] = max(self._num_asked[place], upto)
+
+    def _hand_out(self) -> None:
+        """Gives every worker with too little to do what was asked for first."""
+        for load in range(HANDED_OUT):
+            for pipe in self._pipes:
+                if self._waiting and len(self._handed[pipe]) <= load:
+                    place, number = self._waiting.popleft()
+                    size = self._sizes[place]
+                    self._handed[pipe].append((place, number))
+                    with _living():
+                        pipe.send((place, number * size, (number + 1) * size))
 
     def _take(self, place: int, number: int) -> Lines:
-        """Waits for a chunk; what the worker had to do before it arrives first and is kept."""
-        wanted = (place, number)
-        if wanted not in self._arrived:
-            worker = next(n for n, asked in enumerate(self._asked) if wanted in asked)
-            while wanted not in self._arrived:
-                self._arrived[self._asked[worker].popleft()] = self._receive(worker)
-        return self._arrived.pop(wanted)
+        """Waits for a chunk; others that arrive before it are kept."""
+        from multiprocessing.connection import wait
 
-    def _receive(self, worker: int) -> Lines:
-        try:
-            answer = self._pipes[worker].recv()
-        except (EOFError, ConnectionError) as error:
-            raise FrontierError("a worker process died", hint="is there memory left? try --workers 1") from error
-        if isinstance(answer, BaseException):
-            raise answer
-        lines: Lines = answer
-        return lines
+        wanted = (place, number)
+        self._ask(place, number)
+        if wanted in self._waiting:  # nobody has begun it: the next one to be free does
+            self._waiting.remove(wanted)
+            self._waiting.appendleft(wanted)
+        while True:
+            self._hand_out()
+            busy = [pipe for pipe in self._pipes if self._handed[pipe]]
+            for pipe in busy and wait(busy, 0 if wanted in self._arrived else None):
+                ours = cast("Connection", pipe)
+                self._arrived[self._handed[ours].popleft()] = _received(ours)
+            if wanted in self._arrived:
+                self._hand_out()
+                return self._arrived.pop(wanted)
+
+
+@contextmanager
+def _living() -> Iterator[None]:
+    """Says what it means when a pipe has no other end."""
+    try:
+        yield
+    except (EOFError, ConnectionError) as error:
+        raise FrontierError("a worker process died", hint="is there memory left? try --workers 1") from error
+
+
+def _received(pipe: Connection) -> Lines:
+    """Gives what a worker sends, or raises what it met with."""
+    with _living():
+        answer = pipe.recv()
+    if isinstance(answer, BaseException):
+        raise answer
+    lines: Lines = answer
+    return lines
 
 
 def _work(pipe: Connection, work: bytes) -> None:

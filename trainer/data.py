@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from frontier_core.errors import DataError
-from frontier_core.jsonl import Row, read_rows
+from frontier_core.jsonl import Row
 from frontier_core.nearest import did_you_mean
 from frontier_core.profiles import ProfileName, dress, dress_at_random, undress
 from frontier_core.records import Message, Record, metadata_of, tag_of
 from frontier_core.schemas import guess_spec
 from frontier_core.seeds import child_random
 from trainer.chat_template import Segment, encode, render
+from trainer.sources import rows_of
 
 ROLES = ("system", "user", "assistant")
 PASS_TOKENS = 96
@@ -94,7 +95,8 @@ def read_training_data(
     """Reads and checks every record of the files; the first bad one stops the run.
 
     Args:
-        files: JSONL files of chat_sft_v1, syllo_v1, sparring_v1 or completion_v1 records; "-" is a pipe.
+        files: JSONL files of chat_sft_v1, syllo_v1, sparring_v1 or completion_v1 records; "-" is a pipe; or
+            lakes.
         profile: put on every assistant turn; a turn that has it already keeps it.
         dressing: what else is done to chats.
         see: shown every record that is fit.
@@ -106,7 +108,7 @@ def read_training_data(
     notes: list[str] = []
     digest = blake2b(digest_size=16)
     for file in files:
-        for row in read_rows(file, notes=notes):
+        for row in rows_of(file, notes=notes):
             samples.append(_dressed(_sample(row, profile), len(samples), profile, dressing))
             see(row.record)
             digest.update(row.raw + b"\n")

@@ -18,6 +18,7 @@ from frontier_core.stream_profile import load_profile
 from trainer import ranks
 from trainer.config import TrainerConfig
 from trainer.data import Unit, plan_batches
+from trainer.sources import stream_source
 
 WEIGHT_LOG = "weights.jsonl"
 """In the run folder: which weights held from which block of the stream on."""
@@ -84,7 +85,7 @@ class StreamDraws:
                 replace(profile, policy=""),
                 config.batch_size,
                 config.seed,
-                files=list(config.train_files),
+                **stream_source(config.train_files),
                 log=run_dir / WEIGHT_LOG,
                 policy=policy if policy and self._is_first else None,
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from trainer.layout import FlatBatch
 from trainer.light_tokenizer import LightTokenizer
 from trainer.packing import make_passes
 from trainer.recipes import recipe_for, units_per_step
+from trainer.sources import pinned
 
 EXACT_RECORDS = 1000
 """Records that are all encoded; of more, this many are, evenly spread."""
@@ -68,6 +69,7 @@ def plan_run(config: TrainerConfig, origins: dict[str, str] | None = None) -> di
         UsageError, ConfigError: no model there, or settings that contradict each other.
     """
     notes: list[str] = []
+    config = replace(config, train_files=pinned(config.train_files, Path(config.output_dir)))
     folder = resolve_model(config.model_dir, notes)
     shape = model_shape(folder)
     recipe = recipe_for(config)

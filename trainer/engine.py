@@ -37,11 +37,12 @@ from trainer.model_files import load_for_training, load_tokenizer
 from trainer.preflight import preflight
 from trainer.recipes import BringsTrainer, Recipe, recipe_for, units_per_step
 from trainer.runtime import quiet, seeded
+from trainer.sources import RESOLVED, pinned
 
 if TYPE_CHECKING:
     from trainer.hf_trainer import Monitor, StatusWriter
 
-EVENTS, RESULT, RESOLVED, CONTROL = "events.jsonl", "result.json", "config.resolved.json", "control"
+EVENTS, RESULT, CONTROL = "events.jsonl", "result.json", "control"
 STATUS_OF = {"finished": "completed", "skipped": "skipped", "stopped": "stopped", "diverged": "failed"}
 """How a result's status reads as the state of a job."""
 
@@ -110,7 +111,8 @@ class TrainerEngine:
         notes: list[str] = []
         model_dir = resolve_model(config.model_dir, notes)
         run_dir = Path(config.output_dir)
-        config = replace(config, locked=check_locks(config, model_dir))
+        files = pinned(config.train_files, run_dir)
+        config = replace(config, locked=check_locks(config, model_dir), train_files=files)
         recipe = recipe_for(config)
         data = recipe.read(config)
         preflight(config, model_dir, run_dir)

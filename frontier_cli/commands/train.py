@@ -11,13 +11,14 @@ from frontier_cli import console, options
 EXAMPLES = """\
 frontier train train.jsonl --model model -o run
 frontier train train.jsonl --model run0 --config config/train.json --set learning_rate=1e-3 -o run1
+frontier train lake --model model --set policy=policy.jsonl -o run1
 frontier train pairs.jsonl --model run1 --method dpo --set learning_rate=1e-4 -o run2"""
 
 
 def command(
     output: Annotated[str, typer.Option("-o", "--output", metavar="RUN_DIR", help="the run folder")],
     sources: Annotated[
-        list[str], typer.Argument(metavar="[IN...]", help="records to train on; - is standard input")
+        list[str], typer.Argument(metavar="[IN...]", help="records to train on, or a lake; - is standard input")
     ] = ["-"],  # noqa: B006
     model: Annotated[
         str, typer.Option("--model", metavar="DIR", help="model, checkpoint or run to start from [config: model_path]")

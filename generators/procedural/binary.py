@@ -33,60 +33,60 @@ NUM_STEPS = 3
 Draw = Callable[..., tuple[str, str]]
 
 
-def _add(rng: Random, low: int, high: int) -> tuple[str, str]:
+def _add(low: int, high: int, rng: Random) -> tuple[str, str]:
     a, b = rng.randint(low, high), rng.randint(low, high)
     return f"What is {a} + {b}?", str(a + b)
 
 
-def _subtract(rng: Random, low: int, high: int) -> tuple[str, str]:
+def _subtract(low: int, high: int, rng: Random) -> tuple[str, str]:
     a, b = rng.randint(low, high), rng.randint(low, high)
     a, b = max(a, b), min(a, b)
     return f"What is {a} - {b}?", str(a - b)
 
 
-def _multiply(rng: Random, low: int, high: int) -> tuple[str, str]:
+def _multiply(low: int, high: int, rng: Random) -> tuple[str, str]:
     # Above level 1 the second factor has one digit: the level is the operand's magnitude, not the product's.
     a, b = rng.randint(low, high), rng.randint(1, 10) if low == 1 else rng.randint(2, 9)
     return f"What is {a} * {b}?", str(a * b)
 
 
-def _add_three(rng: Random, low: int, high: int) -> tuple[str, str]:
+def _add_three(low: int, high: int, rng: Random) -> tuple[str, str]:
     a, b, c = rng.randint(low, high), rng.randint(low, high), rng.randint(low, high)
     return f"What is {a} + {b} + {c}?", str(a + b + c)
 
 
-def _compare(rng: Random, low: int, high: int) -> tuple[str, str]:
+def _compare(low: int, high: int, rng: Random) -> tuple[str, str]:
     a, b = rng.sample(range(low, high + 1), 2)
     if rng.random() < 0.5:
         return f"Which is larger, {a} or {b}?", str(max(a, b))
     return f"Which is smaller, {a} or {b}?", str(min(a, b))
 
 
-def _compare_three(rng: Random, low: int, high: int) -> tuple[str, str]:
+def _compare_three(low: int, high: int, rng: Random) -> tuple[str, str]:
     a, b, c = rng.sample(range(low, high + 1), 3)
     if rng.random() < 0.5:
         return f"Which is largest, {a}, {b} or {c}?", str(max(a, b, c))
     return f"Which is smallest, {a}, {b} or {c}?", str(min(a, b, c))
 
 
-def _to_binary(rng: Random, low: int, high: int) -> tuple[str, str]:
+def _to_binary(low: int, high: int, rng: Random) -> tuple[str, str]:
     number = rng.randint(low, high)
     return f"Write {number} in binary.", f"{number:b}"
 
 
-def _from_binary(rng: Random, low: int, high: int) -> tuple[str, str]:
+def _from_binary(low: int, high: int, rng: Random) -> tuple[str, str]:
     number = rng.randint(low, high)
     return f"Write binary {number:b} in decimal.", str(number)
 
 
-def _increment(rng: Random, low: int, high: int) -> tuple[str, str]:
+def _increment(low: int, high: int, rng: Random) -> tuple[str, str]:
     number = rng.randint(low, high)
     if rng.random() < 0.5:
         return f"What comes after {number}?", str(number + 1)
     return f"What comes before {number}?", str(number - 1)
 
 
-def _true_or_false(rng: Random, low: int, high: int) -> tuple[str, str]:
+def _true_or_false(low: int, high: int, rng: Random) -> tuple[str, str]:
     a, b = rng.randint(low, high), rng.randint(low, high)
     is_sum = rng.random() < 0.5
     if not is_sum and a < b:
@@ -98,7 +98,7 @@ def _true_or_false(rng: Random, low: int, high: int) -> tuple[str, str]:
     return f"True or false: {a} {sign} {b} = {claim}", "true" if is_true else "false"
 
 
-def _fill_blank(rng: Random, low: int, high: int) -> tuple[str, str]:
+def _fill_blank(low: int, high: int, rng: Random) -> tuple[str, str]:
     a, b, form = rng.randint(low, high), rng.randint(low, high), rng.randrange(3)
     if form == 0:
         return f"Fill in the blank: {a} + ___ = {a + b}", str(b)
@@ -107,7 +107,7 @@ def _fill_blank(rng: Random, low: int, high: int) -> tuple[str, str]:
     return f"Fill in the blank: {a + b} - ___ = {a}", str(b)
 
 
-def _find_error(rng: Random, low: int, high: int) -> tuple[str, str]:
+def _find_error(low: int, high: int, rng: Random) -> tuple[str, str]:
     """Three steps, each going on from what the one before it says; one of them is wrong."""
     value, wrong = rng.randint(low, high), rng.randint(1, NUM_STEPS)
     steps = []
@@ -121,7 +121,7 @@ def _find_error(rng: Random, low: int, high: int) -> tuple[str, str]:
     return f"Find the wrong step: {' '.join(steps)}", str(wrong)
 
 
-def _relate(rng: Random, low: int, high: int) -> tuple[str, str]:
+def _relate(low: int, high: int, rng: Random) -> tuple[str, str]:
     a, b, c = rng.randint(low, high), rng.randint(low, high), rng.randint(low, high)
     # The right side lies near the left: the first digits alone don't tell.
     d = a + b - c + rng.choice((-10, -2, -1, 0, 0, 0, 1, 2, 10))
@@ -131,7 +131,7 @@ def _relate(rng: Random, low: int, high: int) -> tuple[str, str]:
     return f"Put <, > or = between {a} + {b} and {c} + {d}.", "<" if left < right else ">" if left > right else "="
 
 
-def _reverse(rng: Random, low: int, high: int) -> tuple[str, str]:
+def _reverse(low: int, high: int, rng: Random) -> tuple[str, str]:
     number = rng.randint(low, high)
     number -= not number % 10  # a last 0 would come first
     return f"Write the digits of {number} backwards.", str(number)[::-1]
@@ -168,7 +168,7 @@ def _mix(low: int, high: int, *, has_auxiliary: bool) -> Mix:
         table += _auxiliary(low, high)
     return Mix(
         [
-            Scenario(name=name, draw=partial(draw, low=low, high=high), num_problems=num_problems, weight=weight)
+            Scenario(name=name, draw=partial(draw, low, high), num_problems=num_problems, weight=weight)
             for name, draw, num_problems, weight in table
         ]
     )

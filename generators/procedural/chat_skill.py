@@ -15,7 +15,7 @@ from typing import NamedTuple
 from frontier_core.errors import UsageError
 from frontier_core.profiles import EMOJI_PREFIX
 from frontier_core.records import Record
-from frontier_core.seeds import child_random
+from frontier_core.seeds import record_random
 
 
 class Problem(NamedTuple):
@@ -46,11 +46,16 @@ class Mix:
     def __init__(self, scenarios: Sequence[Scenario]) -> None:
         self._scenarios = tuple(scenarios)
         self._cumulative = list(accumulate(scenario.weight for scenario in self._scenarios))
+        self._total = self._cumulative[-1]
         self.num_problems = sum(scenario.num_problems for scenario in self._scenarios)
+
+    def pick(self, rng: Random) -> Scenario:
+        """Draws a scenario by weight."""
+        return self._scenarios[bisect(self._cumulative, rng.random() * self._total)]
 
     def draw(self, rng: Random) -> Problem:
         """Draws a scenario by weight, then a problem of it."""
-        scenario = self._scenarios[bisect(self._cumulative, rng.random() * self._cumulative[-1])]
+        scenario = self.pick(rng)
         question, answer = scenario.draw(rng)
         return Problem(question, answer, scenario.name)
 
@@ -80,8 +85,9 @@ class ChatSkill:
 
     def random_at(self, seed: int, index: int, level: int) -> Random:
         """Gives the private random generator of one record, or raises UsageError for an unknown level."""
-        self.check_level(level)
-        return child_random(self.generator_id, self.generator_version, seed, level, index)
+        if level not in self.levels:
+            self.check_level(level)
+        return record_random(self.generator_id, self.generator_version, seed, level, index)
 
     def check_level(self, level: int) -> None:
         """Raises UsageError, naming the levels there are, when `level` is none of them."""
@@ -91,10 +97,10 @@ class ChatSkill:
 
     def record(self, turns: Sequence[str], *, scenario: str, seed: int, index: int, level: int) -> Record:
         """Gives the record of alternating user and assistant texts, the assistant's dressed in the default profile."""
-        messages = [
-            {"role": "assistant", "content": EMOJI_PREFIX + text} if place % 2 else {"role": "user", "content": text}
-            for place, text in enumerate(turns)
-        ]
+        messages = []
+        for place in range(0, len(turns), 2):
+            messages.append({"role": "user", "content": turns[place]})
+            messages.append({"role": "assistant", "content": EMOJI_PREFIX + turns[place + 1]})
         metadata = {
             "skill": self.skill,
             "domain": self._domain,
@@ -129,5 +135,6 @@ class QuestionSkill(ChatSkill):
 
     def sample(self, seed: int, index: int, level: int) -> Record:
         """Makes the record at (seed, index, level); same three, same bytes."""
-        drawn = self.draw(self.random_at(seed, index, level), level)
-        return self.record(drawn[:2], scenario=drawn.scenario, seed=seed, index=index, level=level)
+        rng = self.random_at(seed, index, level)
+        scenario = self._mixes[level].pick(rng)
+        return self.record(scenario.draw(rng), scenario=scenario.name, seed=seed, index=index, level=level)

@@ -27,7 +27,7 @@ def slips_of_number(answer: int) -> list[int]:
         near.append(sign * int(digits[:-1]))
     if len(digits) > 2:
         near += [answer + 100, answer - 100]
-    return [slip for slip in distinct(near, answer) if slip >= 0 or answer < 0]
+    return [slip for slip in dict.fromkeys(near) if slip != answer and (slip >= 0 or answer < 0)]
 
 
 def slips_of_bits(answer: str) -> list[str]:

@@ -1,7 +1,9 @@
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frontier_core.seeds import child_random, child_seed, is_held_out
+from frontier_core.seeds import QuickRandom, child_random, child_seed, is_held_out, record_random
 
 
 def test_a_child_seed_is_the_same_everywhere():
@@ -26,3 +28,21 @@ def test_about_a_tenth_is_held_out():
 @given(st.text())
 def test_case_and_spacing_do_not_move_a_problem_to_the_other_split(text):
     assert is_held_out(text) == is_held_out(f"  {text.lower()}\n")
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(-(10**9), 10**9), st.integers(0, 10**6), st.integers(0, 6))
+def test_quick_draws_are_those_of_python(seed, low, width, count):
+    quick, plain = QuickRandom(seed), Random(seed)
+    population = range(low, low + width + 6)
+    for _ in range(3):
+        assert quick.randint(low, low + width) == plain.randint(low, low + width)
+        assert quick.sample(population, count) == plain.sample(population, count)
+        assert quick.choice(population) == plain.choice(population)
+        assert quick.gauss(0, 1) == plain.gauss(0, 1)
+    assert quick.getstate() == plain.getstate()
+
+
+@given(st.integers(), st.integers(0, 9), st.integers(0))
+def test_the_generator_of_a_record_is_the_child_of_its_place(seed, level, index):
+    quick = record_random("binary", "2.0.0", seed, level, index)
+    assert quick.getstate() == child_random("binary", "2.0.0", seed, level, index).getstate()

@@ -1,10 +1,12 @@
 """Candidates, their digests, and the crew that draws them in other processes."""
 
+from collections import deque
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frontier_core.errors import UsageError
+from frontier_core.errors import FrontierError, UsageError
 from frontier_core.jsonl import dumps
 from frontier_core.seeds import is_held_out
 from generators.draws import Cell, Crew, DigestSet, WrongAnswer, candidates, digest_of, distinct, verifier_of
@@ -96,6 +98,27 @@ def test_a_crew_gives_the_candidates_of_every_cell_in_order():
         processes = crew._processes
         assert all(process.is_alive() for process in processes)
     assert not any(process.is_alive() for process in processes)
+
+
+def test_a_crew_draws_ahead_of_its_reader_but_not_beyond_what_is_wanted():
+    cells = [Cell(GENERATOR, level, 3, "train") for level in (1, 4)]
+    with Crew(cells, [2000, 10], 2) as crew:
+        long, short = crew.stream(0), crew.stream(1)
+        next(long)
+        next(short)
+        assert crew._num_asked == [4, 2]  # of 128 and of 8 lines each
+        for _ in range(15 * 128):
+            next(long)
+        assert crew._num_asked == [18, 2]  # nine tenths of the candidates are of this split
+
+
+def test_a_crew_says_that_a_worker_died():
+    with Crew([Cell(GENERATOR, 4, 3, "train")], [5000], 1) as crew:
+        stream = crew.stream(0)
+        next(stream)
+        crew._processes[0].kill()
+        with pytest.raises(FrontierError, match="a worker process died"):
+            deque(stream, maxlen=0)
 
 
 def test_a_generator_that_can_not_travel_is_a_usage_error():

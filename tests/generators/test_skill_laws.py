@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections import Counter
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -14,6 +14,8 @@ from frontier_core.records import last_assistant
 from frontier_core.resources import shipped
 from generators.synth import generate, plan_requests, replay
 from generators.table import GENERATORS
+from tests.generators import pencil
+from tests.generators.difficulty import entropy_bits, pencil_steps, plan_words
 from tests.generators.mutants import mutants
 from validators.skills.table import VERIFIERS
 
@@ -48,13 +50,6 @@ def test_a_thousand_records_replay_byte_for_byte():
     assert num == 1000
 
 
-def entropy_bits(values):
-    """Entropy of a sample in bits."""
-    counts = Counter(values)
-    total = counts.total()
-    return -sum(count / total * math.log2(count / total) for count in counts.values())
-
-
 def answers(skill, level, num=1500):
     generator = GENERATORS.get(skill)
     return [undress(last_assistant(generator.sample(31, index, level))) for index in range(num)]
@@ -66,32 +61,34 @@ def test_the_next_term_gets_harder_to_guess_with_the_level():
     assert bits[-1] > bits[0] + 1
 
 
-def test_there_are_more_digits_to_reckon_with_in_each_level_of_binary():
-    generator = GENERATORS.get("binary")
-
-    def digits(level):
-        records = (generator.sample(31, index, level) for index in range(1500))
-        plain = (r for r in records if r["metadata"]["scenario"] in ("add", "subtract", "multiply", "compare"))
-        counts = [len(re.findall("[0-9]", generator.problem(record))) for record in plain]
-        return sum(counts) / len(counts)
-
-    counts = [digits(level) for level in generator.levels]
-    assert counts == sorted(counts)
-    assert counts[-1] > 3 * counts[0]
+@pytest.mark.parametrize("skill", ["binary", "math_mc"])
+def test_a_question_of_arithmetic_takes_more_steps_on_paper_with_the_level(skill):
+    generator = GENERATORS.get(skill)
+    levels = [
+        [pencil_steps(generator, generator.sample(31, n, level)) for n in range(600)] for level in generator.levels
+    ]
+    means = [sum(steps) / 600 for steps in levels]
+    assert all(low < high for low, high in pairwise(means)), means
+    assert means[-1] > 3 * means[0]
 
 
-STEPS = {
-    "sum": 1, "difference": 1, "product": 1, "extreme": 3, "order": 2, "missing": 1, "remainder": 2, "percent": 2,
-    "fraction": 2, "average": 3, "negative": 2, "equation": 2, "two_products": 3,
-}  # fmt: skip
-"""Operations, comparisons and changes of sign that a kind of multiple-choice question takes."""
-
-
-def test_a_multiple_choice_question_takes_more_steps_with_the_level():
-    generator = GENERATORS.get("math_mc")
-    scenarios = [[generator.sample(31, n, level)["metadata"]["scenario"] for n in range(600)] for level in (1, 2, 3)]
-    means = [sum(STEPS[scenario] for scenario in drawn) / 600 for drawn in scenarios]
-    assert means == sorted(means)
+@pytest.mark.parametrize(
+    ("question", "answer", "steps"),
+    [
+        ("What is 17 + 5?", "22", 2),  # 7+5 and 1+carry
+        ("What is 5 + 95 + 7?", "107", 6),
+        ("What is 21 - 30?", "-9", 5),  # two digits read in vain, the sign, two columns
+        ("What is 12 * 9?", "108", 2),
+        ("What is -7 - 5?", "-12", 3),
+        ("What is 3 * 4 - 5 * 2?", "2", 7),
+        ("What is (3 + 4) * 2?", "14", 2),
+        ("Which is smallest, 30, 21 or 100?", "21", 3),
+        ("Write 5 in binary.", "101", 11),
+        ("True or false: 12 + 5 = 18", "false", 5),
+    ],
+)
+def test_a_pencil_writes_digit_by_digit(question, answer, steps):
+    assert pencil.solve(question) == (answer, steps)
 
 
 def test_the_largest_number_of_a_quoted_question_grows_with_the_level():
@@ -121,11 +118,5 @@ def test_a_syllo_solver_has_more_to_try_with_the_level():
 @pytest.mark.parametrize("domain", SHELL)
 def test_a_shell_task_takes_more_with_the_level(domain):
     generator = GENERATORS.get(f"shell_{domain}")
-
-    def steps(record):
-        """Words of the plan, and twice the commits of a history that it must take into account."""
-        words = sum(len(re.findall(r"[\w./-]+", step["command"])) for step in record["output"])
-        return words + 2 * record["fixture"].get("setup", "").count("git commit")
-
-    means = [sum(steps(generator.sample(31, index, level)) for index in range(150)) / 150 for level in (1, 2, 3)]
+    means = [sum(plan_words(generator.sample(31, index, level)) for index in range(150)) / 150 for level in (1, 2, 3)]
     assert means == sorted(means)

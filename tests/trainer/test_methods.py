@@ -161,38 +161,35 @@ def test_each_surprise_metric_learns_sums_as_plain_training_does(run: Run, metri
 
 
 def test_grpo_raises_the_verifiers_reward(run: Run, tmp_path: Path) -> None:
+    """The model begins with four answers to each of two problems, a quarter of them right; the reward picks those."""
     pytest.importorskip("trl")
-    problems = [
-        record for record in map(GENERATORS.get("binary").sample, [0] * 9, range(9), [1] * 9) if _is_short(record)
-    ]
+    problems = [GENERATORS.get("binary").sample(0, index, 1) for index in (0, 4)]
+    assert [record["messages"][-1]["content"].rpartition("\n")[2] for record in problems] == ["10", "2"]
     rng = random.Random(0)
-    guesses = [
-        {**record, "messages": [*record["messages"][:-1], {"role": "assistant", "content": str(rng.randint(0, 19))}]}
-        for record in rng.choices(problems[:2], k=300)
-    ]
-    run("warm", guesses, max_steps=50, batch_size=16)
-    settings = {"batch_size": 64, "num_generations": 32, "max_new_tokens": 4, "warmup_share": 0.0}
+    guesses = []
+    for _ in range(300):
+        place = rng.randrange(2)
+        answer = rng.choice((["10", "11", "12", "13"], ["2", "3", "4", "5"])[place])
+        asked = problems[place]["messages"][:-1]
+        guesses.append({**problems[place], "messages": [*asked, {"role": "assistant", "content": answer}]})
+    run("warm", guesses, max_steps=60, batch_size=16)
+    settings = {"batch_size": 32, "num_generations": 16, "max_new_tokens": 4, "warmup_share": 0.0, "adam_beta2": 0.95}
     result = run(
         "grpo",
-        problems[:2],
+        problems,
         method="grpo",
         model_dir=str(tmp_path / "warm"),
-        max_steps=40,
+        max_steps=30,
         learning_rate=3e-3,
         lr_schedule="constant",
-        save_every_steps=20,
         **settings,
     )
     assert result.success
     rewards = told(result, "reward")
-    assert rewards[0] < 0.2
-    assert rewards[-1] > 0.6
+    assert rewards[0] < 0.5
+    assert rewards[-1] > 0.8
     assert told(result, "reward", "skill=binary,level=1") == rewards
     assert told(result, "length")[-1] < 5
-
-
-def _is_short(record: Record) -> bool:
-    return record["messages"][-1]["content"].rpartition("\n")[2].isdigit()
 
 
 def test_grpo_refuses_what_nobody_can_judge(run: Run) -> None:
@@ -201,7 +198,7 @@ def test_grpo_refuses_what_nobody_can_judge(run: Run) -> None:
 
 
 def test_sparring_lowers_the_repeat_of_the_models_own_mistakes(run: Run, tmp_path: Path) -> None:
-    """The model is asked again what it got wrong: how often does it say the same wrong thing?"""
+    """Asked again what it got wrong, it says the same wrong thing less often than after as many ordinary steps."""
     generator = GENERATORS.get("binary")
     lessons = [generator.sample(5, index, 1) for index in range(120)]
     run("novice", lessons, max_steps=40, profile="plain")
@@ -217,12 +214,16 @@ def test_sparring_lowers_the_repeat_of_the_models_own_mistakes(run: Run, tmp_pat
             mistakes[question] = rest.partition("\n\nIs this answer correct?")[0]
     result = run("sparred", records, method="sparring", model_dir=str(tmp_path / "novice"), max_steps=60)
     assert result.success
+    run("control", lessons, model_dir=str(tmp_path / "novice"), max_steps=60)
     asked = [[{"role": "user", "content": question}] for question in mistakes]
     before = generate_answers(tmp_path / "novice", asked, profile="plain", max_new_tokens=12)
-    after = generate_answers(tmp_path / "sparred", asked, profile="plain", max_new_tokens=12)
     assert before == list(mistakes.values())
-    repeats = sum(answer == wrong for answer, wrong in zip(after, mistakes.values(), strict=True))
-    assert repeats <= len(mistakes) * 0.4
+    repeats = {}
+    for name in ("sparred", "control"):
+        after = generate_answers(tmp_path / name, asked, profile="plain", max_new_tokens=12)
+        repeats[name] = sum(answer == wrong for answer, wrong in zip(after, before, strict=True))
+    assert repeats["sparred"] <= len(mistakes) * 0.4
+    assert repeats["sparred"] < repeats["control"], repeats
 
 
 def test_sparring_takes_sparring_records(run: Run) -> None:

@@ -42,7 +42,7 @@ def containers(pid: int) -> set[str]:
 
 
 def wait_until(claim: Callable[[], bool]) -> bool:
-    for _ in range(400):
+    for _ in range(1200):
         if claim():
             return True
         time.sleep(0.05)

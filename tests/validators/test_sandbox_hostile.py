@@ -79,7 +79,7 @@ def pristine(sandbox: Sandbox) -> str:
 
 def assert_next_is_pristine(sandbox: Sandbox, pristine: str) -> None:
     after = run(sandbox, LOOK_AROUND)
-    for _ in range(2):
+    for _ in range(10):
         if after.status == "timeout":  # a busy machine
             after = run(sandbox, LOOK_AROUND)
     assert after.stdout["text"] == pristine

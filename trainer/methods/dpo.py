@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from frontier_core.errors import DataError
-from frontier_core.jsonl import Row, read_rows
+from frontier_core.jsonl import Row
 from frontier_core.profiles import ProfileName, dress, profile_named, undress
 from frontier_core.records import Message, metadata_of, tag_of
 from frontier_core.schemas import guess_spec
@@ -23,6 +23,7 @@ from trainer.checkpoints import resolve_model
 from trainer.config import TrainerConfig
 from trainer.data import ROLES, Example, Sample, TrainingData, Unit
 from trainer.recipes import Bench, Rows
+from trainer.sources import rows_of
 
 if TYPE_CHECKING:
     from trainer.losses import LossOutput
@@ -54,7 +55,7 @@ class PreferenceRecipe:
         digest = blake2b(digest_size=16)
         self._margins = []
         for file in config.train_files:
-            for row in read_rows(file, notes=notes):
+            for row in rows_of(file, notes=notes):
                 samples += _pair(row, config)
                 self._margins.append(float(row.record.get("margin") or 0.0))
                 digest.update(row.raw + b"\n")

@@ -8,10 +8,11 @@ from hashlib import blake2b
 from pathlib import Path
 
 from frontier_core.errors import DataError
-from frontier_core.jsonl import Row, read_rows
+from frontier_core.jsonl import Row
 from frontier_core.profiles import ProfileName, dress
 from frontier_core.records import Message, Record, metadata_of, tag_of
 from frontier_core.schemas import guess_spec
+from trainer.sources import rows_of
 from validators.answers import needs_sandbox
 from validators.skills.table import VERIFIERS
 
@@ -49,7 +50,7 @@ def read_problems(files: Iterable[str | Path], profile: ProfileName) -> Problems
     digest = blake2b(digest_size=16)
     known = set(VERIFIERS.names())
     for file in files:
-        for row in read_rows(file, notes=notes):
+        for row in rows_of(file, notes=notes):
             if row.problem is not None:
                 raise row.problem
             found.append(_problem(row, profile, known))
