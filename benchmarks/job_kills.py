@@ -16,12 +16,14 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,8 @@ from frontier_ops.jobs.store import JobStore
 
 GOAL_RECLAIM_S = 1.0
 FOREVER = 10**9
+PATIENCE_S = 300.0
+"""How long Dask may take to bring all of its tasks to an end."""
 
 
 def start_keeper(home: Path) -> int:
@@ -205,17 +209,28 @@ def huey(num_kills: int, seed: int) -> dict[str, Any] | None:
             consumer = subprocess.Popen(
                 [*run, "consume"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
             )
-            settle(effects, until=FOREVER if kill == num_kills else seen + draw.randint(5, 30))
+            if kill == num_kills:
+                while is_waiting(Path(folder) / "huey.db"):
+                    settle(effects, until=count_lines(effects) + 1)
+                settle(effects, until=FOREVER, patience_s=2.0)  # what is in its workers' hands
+            else:
+                settle(effects, until=seen + draw.randint(5, 30))
             os.killpg(consumer.pid, signal.SIGKILL)
             consumer.wait()
         lines = Counter(effects.read_text().split())
     return peer_tally(lines, num_jobs, num_kills)
 
 
+def is_waiting(queue: Path) -> bool:
+    """Says whether tasks wait in Huey's queue."""
+    with closing(sqlite3.connect(queue)) as db:
+        return bool(db.execute("SELECT count(*) FROM task").fetchone()[0])
+
+
 def dask(num_kills: int, seed: int) -> dict[str, Any] | None:
     """The same with Dask: one of two worker processes is killed; the nanny starts another."""
     try:
-        from distributed import Client, LocalCluster
+        from distributed import Client, LocalCluster, wait
     except ImportError:
         return None
     draw = random.Random(seed)
@@ -240,7 +255,8 @@ def dask(num_kills: int, seed: int) -> dict[str, Any] | None:
                 living = [nanny.pid for nanny in cluster.workers.values() if nanny.pid]
                 if living:
                     os.kill(draw.choice(living), signal.SIGKILL)
-            settle(effects, until=FOREVER, patience_s=10.0)
+            with suppress(TimeoutError):
+                wait(futures, timeout=PATIENCE_S)
             del futures
         lines = Counter(effects.read_text().split())
     return peer_tally(lines, num_jobs, num_kills)

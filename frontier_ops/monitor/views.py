@@ -18,6 +18,7 @@ from frontier_ops.daemon import control
 from frontier_ops.daemon.inbox import datasets
 from frontier_ops.jobs.store import DATABASE, JobStore
 from frontier_ops.jobs.warnings import job_warnings
+from frontier_ops.monitor import rounds
 
 View = Callable[[Path], Any]
 MAX_JOBS = 100
@@ -34,7 +35,7 @@ VIEWS = Registry(
         "losses": "frontier_ops.monitor.rounds:losses",
         "models": "frontier_ops.monitor.rounds:models",
         "data": "frontier_ops.monitor.rounds:data",
-        "lineage": "frontier_ops.monitor.rounds:lineage",
+        "lineage": "frontier_ops.monitor.views:lineage",
         "tracker": "frontier_ops.monitor.views:tracker",
         "releases": "frontier_ops.monitor.views:releases",
         "machine": "frontier_ops.monitor.views:machine",
@@ -101,6 +102,14 @@ def warnings(home: Path) -> dict[str, Any]:
         return job_warnings(store)
     finally:
         store.close()
+
+
+def lineage(home: Path) -> dict[str, Any]:
+    """Gives the graph of the loop's files and what the gates made of them: {nodes, edges, summary, generators}."""
+    told = tracker(home)
+    nothing = {"total": 0, "passed": 0, "failed": 0, "fail_rate": 0.0, "top_reasons": {}}
+    about = {"summary": told.get("summary", nothing), "generators": told.get("generators", {})}
+    return rounds.lineage(home) | about
 
 
 def tracker(home: Path) -> dict[str, Any]:

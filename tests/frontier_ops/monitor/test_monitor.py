@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -62,6 +63,16 @@ def test_the_lineage_is_a_graph_of_the_files(http):
     graph = http.get("/api/lineage").json()
     assert ["rounds/0002/train.jsonl", "rounds/0002/eval.jsonl"] in graph["edges"]
     assert {node["round"] for node in graph["nodes"]} == {1, 2}
+
+
+def test_the_lineage_tells_what_the_gates_refused(http, home):
+    nothing = {"total": 0, "passed": 0, "failed": 0, "fail_rate": 0.0, "top_reasons": {}}
+    assert http.get("/api/lineage").json()["summary"] == nothing
+    tally = {"total": 4, "passed": 3, "failed": 1, "fail_rate": 0.25, "top_reasons": {"empty": 1}}
+    path = home / "status/data_lineage.json"
+    path.write_text(json.dumps({"schema": "data_lineage_v1", "summary": tally, "generators": {"binary@2.0.0": tally}}))
+    told = http.get("/api/lineage").json()
+    assert (told["summary"], told["generators"]) == (tally, {"binary@2.0.0": tally})
 
 
 def test_a_job_can_be_queued_and_a_bad_one_is_refused(http):
