@@ -67,7 +67,9 @@ class State:
     `first_round` its round; `idle` rounds without a sign of life, `stall` the factor that follows from them;
     `new_trials` and `new_tokens` since the last move; `raised_floor` the floor that safety violations called for;
     `wary` rounds of caution left, `trips` how often a fall of the anchors set them off; `closed` is 1 while a
-    level is closed by hand or curriculum, `mastered` 1 from a lower bound of 85 % until an upper bound falls below it.
+    level is closed by hand or curriculum, `mastered` 1 from a lower bound of 85 % until an upper bound falls below it;
+    `burst` the rounds of the burst that is on, `bursts` how many there were, `burst_loss` and `burst_mastery` what they
+    are measured from.
     """
 
     successes: Floats
@@ -88,6 +90,10 @@ class State:
     trips: Floats
     closed: Floats
     mastered: Floats
+    burst: Floats
+    bursts: Floats
+    burst_loss: Floats
+    burst_mastery: Floats
 
     @property
     def mastery(self) -> Floats:
@@ -115,7 +121,19 @@ class State:
 
 
 STATE_NAMES = tuple(item.name for item in fields(State))
-_WHOLE = {"readings", "first_round", "idle", "new_trials", "new_tokens", "wary", "trips", "closed", "mastered"}
+_WHOLE = {
+    "readings",
+    "first_round",
+    "idle",
+    "new_trials",
+    "new_tokens",
+    "wary",
+    "trips",
+    "closed",
+    "mastered",
+    "burst",
+    "bursts",
+}
 _START = {"stall": 1.0}
 
 

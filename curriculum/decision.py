@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curriculum.bursts import handed_out, take_turns
 from curriculum.columns import Cells, Evidence, Flags, Floats, State, project_columns
 from curriculum.levels import MASTERED_AT, Z_90
 from curriculum.settings import PolicySettings
@@ -64,7 +65,10 @@ def decide(
         observe(state, seen, settings, number - 1)
         floor, cap = _rails(cells.priors, state, settings)
         base = _starting_weights(cells.priors, before, floor, cap)
-        factors = _factors(cells, state, base, settings)
+        headroom = _headroom(state, settings)
+        progress = _progress(state, headroom, base / cells.priors, settings)
+        take_turns(cells, state, progress, settings, number)
+        factors = _factors(cells, state, headroom, progress, settings)
         target = np.ones(len(base))
         for factor in factors.values():
             target = target * factor
@@ -239,15 +243,15 @@ def powers(values: Floats, exponent: float) -> Floats:
     return np.array([value**exponent for value in values.tolist()])
 
 
-def _factors(cells: Cells, state: State, base: Floats, settings: PolicySettings) -> dict[str, Floats]:
+def _factors(
+    cells: Cells, state: State, headroom: Floats, progress: Floats, settings: PolicySettings
+) -> dict[str, Floats]:
     """Gives the factors whose product is each cell's target.
 
     With U = (headroom * progress * gate * stall * cost)^focus the target is (1 - exploration) * U / sum(U) +
-    exploration * prior.
+    exploration * handed out, by prior or to the cell whose turn it is (bursts.py).
     `share` is the first term's common factor; `reserve` is what the second multiplies it by.
     """
-    headroom = _headroom(state, settings)
-    progress = _progress(state, headroom, base / cells.priors, settings)
     factors = {
         "headroom": headroom,
         # Above 0 whatever the settings: the target is a product, and a cell must be able to come back.
@@ -256,17 +260,17 @@ def _factors(cells: Cells, state: State, base: Floats, settings: PolicySettings)
         "stall": state.stall,
         "cost": _costs(state, settings),
     }
-    utility = np.ones(len(base))
+    utility = np.ones(len(headroom))
     for factor in factors.values():
         utility = utility * factor
-    factors["focus"] = np.ones(len(base)) if settings.focus == 1 else powers(utility, settings.focus - 1)
+    factors["focus"] = np.ones(len(headroom)) if settings.focus == 1 else powers(utility, settings.focus - 1)
     utility = utility * factors["focus"]
     exploration = settings.exploration
     if (state.wary > 0).any():
         exploration = max(exploration, settings.wary_exploration)
     share = (1 - exploration) / float(utility.sum())
-    factors["share"] = np.full(len(base), share)
-    factors["reserve"] = 1 + exploration * cells.priors / (share * utility)
+    factors["share"] = np.full(len(headroom), share)
+    factors["reserve"] = 1 + exploration * handed_out(cells, state, settings) / (share * utility)
     return factors
 
 

@@ -61,8 +61,14 @@ class PolicySettings:
     """Weight falls with the supervised tokens of an example to this power, in [0, 1]."""
     focus: float = 2.0
     """Power on the product of headroom, progress, gate, stall and cost, above 0; above 1 it favours the best."""
-    exploration: float = 0.2
-    """Share of all weight handed out by prior, in [0, 1)."""
+    exploration: float = 0.25
+    """Share of all weight handed out whatever the evidence, by prior or in bursts, in [0, 1)."""
+    burst_rounds: int = 10
+    """Rounds for which a cell on a plateau gets most of the exploration, one at a time; 0 for no bursts, from 0."""
+    burst_below: float = 0.7
+    """Mastery below which a cell may be given a burst, in (0, 1]."""
+    burst_share: float = 0.75
+    """Share of the exploration that such a cell gets, in [0, 1]; the rest goes by prior."""
     floor: float = 0.2
     """Least weight, as a multiple of the prior, in [0, 1]."""
     cap: float = 4.0
@@ -109,6 +115,9 @@ class PolicySettings:
             "cost_power": 0 <= self.cost_power <= 1,
             "focus": self.focus > 0,
             "exploration": 0 <= self.exploration < 1,
+            "burst_rounds": self.burst_rounds >= 0,
+            "burst_below": 0 < self.burst_below <= 1,
+            "burst_share": 0 <= self.burst_share <= 1,
             "floor": 0 <= self.floor <= 1,
             "cap": self.cap >= 1,
             "step": self.step >= 1,

@@ -46,7 +46,7 @@ ARMS = {
     )
 }
 """Every policy as it is run: those that read losses only pay for no evaluation."""
-OURS = ("policy", "shares", "cells", "settings", "reasons")
+OURS = ("policy", "decision", "bursts", "columns", "shares", "cells", "settings", "reasons")
 THEIRS = ("published", "shares", "cells")
 if register():
     ARMS["fms_odm"] = Arm(name="fms_odm", policy="fms_odm", stale_evals=0)
@@ -203,7 +203,9 @@ def main() -> None:
     if options.quick or options.ci:
         suites, names = options.suite or ["main"], options.policy or ["uniform", "odm", "frontier"]
         seeds = [0]
-        budget = replace(budget, steps=150, test_every=25, test_items=16) if options.quick else budget
+        short = replace(budget, tokens_per_step=512)
+        quick = replace(short, steps=150, test_every=25, test_items=16)
+        budget = quick if options.quick else replace(short, steps=700, test_every=50)
     arms = [ARMS[name] for name in dict.fromkeys(["uniform", *names])]
     runs = run_all(suites, arms, seeds, budget, options.out, options.jobs)
     found = summary(runs, suites, arms)

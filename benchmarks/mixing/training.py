@@ -53,9 +53,9 @@ class Arm:
 class Budget:
     """How long a run is, and how often it is tested."""
 
-    steps: int = 700
-    tokens_per_step: int = 512
-    test_every: int = 50
+    steps: int = 2500
+    tokens_per_step: int = 768
+    test_every: int = 100
     test_items: int = 48
     learning_rate: float = 3e-3
 
