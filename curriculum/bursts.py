@@ -18,7 +18,8 @@ def take_turns(cells: Cells, state: State, progress: Floats, settings: PolicySet
 
     A burst lasts `burst_rounds`, and as long again while since its start (or its last renewal) the loss fell by
     `progress_share` or the mastery rose by `progress_z` standard errors. Fewest bursts come first, of those the cell
-    nearest to mastery. A cell that makes average progress needs none; nor does one whose prerequisite is not there yet.
+    nearest to mastery. A cell that makes more than average progress needs none; nor does one whose prerequisite is not
+    there yet.
 
     Args:
         cells: the cells.
@@ -27,7 +28,7 @@ def take_turns(cells: Cells, state: State, progress: Floats, settings: PolicySet
         settings: the numbers.
         number: the round that begins; up to `patience` there are no bursts.
     """
-    if not settings.burst_rounds:
+    if not settings.burst_rounds or (state.wary > 0).any():  # after a rollback caution comes before discovery
         state.burst = np.zeros(len(progress))
         return
     can_have = (state.trials > 0) & (state.readings >= 2) & (state.closed == 0)
@@ -37,7 +38,7 @@ def take_turns(cells: Cells, state: State, progress: Floats, settings: PolicySet
     begins = stays & is_due
     if not stays.any() and number > settings.patience:
         has_basis = (cells.below < 0) | (state.mastery[cells.below] >= settings.gate_open)
-        ready = stuck & has_basis & (progress < 1)
+        ready = stuck & has_basis & (progress <= 1)  # 1 for all when nothing moves
         first = np.lexsort((-state.mastery, state.bursts, ~ready))[0]
         stays = begins = ready & (np.arange(len(ready)) == first)
         state.bursts = state.bursts + begins

@@ -299,6 +299,20 @@ def test_cells_on_a_plateau_take_turns_at_most_of_the_exploration() -> None:
     assert half.evidence["target"] == pytest.approx(others + 0.25 * (0.75 + 0.25 / 4))
 
 
+def test_after_a_rollback_what_is_handed_out_goes_by_prior_and_not_in_a_burst() -> None:
+    chosen = PolicySettings(patience=0, burst_rounds=3, wary_rounds=2, step=100.0)
+    prior = {"skill=done": 1.0, "skill=half": 1.0, "skill=noise": 1.0}
+    stats = {"skill=done": cell(40, 40, 0.01), "skill=half": cell(20, 40, 1.0), "skill=noise": cell(0, 40, 3.0)}
+    lines = None
+    for step in range(3):
+        lines = update(prior, stats, lines, settings=chosen, round_number=step)
+    assert lines[1].state["burst"] > 0
+    lines = rolled_back(lines, lines, Anchor(tag="all", num=100, lost=20, won=1), settings=chosen)
+    lines = update(prior, stats, lines, settings=chosen, round_number=3)
+    reserved = [line.evidence["target"] * (1 - 1 / line.factors["reserve"]) for line in lines]
+    assert reserved == pytest.approx([0.6 / 3] * 3)
+
+
 def test_a_burst_that_shows_something_goes_on() -> None:
     chosen = PolicySettings(patience=0, burst_rounds=2, step=100.0)
     prior = {"skill=slow": 1.0, "skill=quick": 1.0, "skill=noise": 1.0}
