@@ -1,6 +1,6 @@
 """Supervised tokens per CPU second of the engine beside TRL and the plain Hugging Face Trainer, in one run.
 
-    python benchmarks/train.py [--quick] [--json] [--only chats|long|dpo|telemetry]
+    python benchmarks/train.py [--quick] [--json] [--rounds N] [--only chats|long|dpo|telemetry]
 
 Every side trains the same small Qwen3 (hidden 256, 4 layers, 8,192 tokens) on the same 2,000 chats, whole real loops,
 taking turns step by step in one process; CPU time counts, one thread, from the second step on. Sides that don't choose
@@ -528,20 +528,20 @@ def note(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def measure(root: Path, only: str, *, is_quick: bool) -> dict[str, Any]:
+def measure(root: Path, only: str, rounds: int, *, is_quick: bool) -> dict[str, Any]:
     """Measures the parts asked for; those left out are None."""
-    rounds = 2 if is_quick else FULL_ROUNDS
+    rounds = rounds or (2 if is_quick else FULL_ROUNDS)
     tokenizer = make_model(root, NUM_SAMPLES // 5 if is_quick else NUM_SAMPLES)
     rates: dict[str, dict[str, float]] = {"chats": {}, "long": {}}
     for number, name in enumerate(rates, 1):
         if only in ("", name):
-            rates[name] = measure_sft(root, tokenizer, name, rounds=rounds // number, is_quick=is_quick)
+            rates[name] = measure_sft(root, tokenizer, name, rounds=max(1, rounds // number), is_quick=is_quick)
     overhead: dict[str, float | None] = dict.fromkeys(TELEMETRY_KEYS)
     if only in ("", "telemetry"):
-        overhead |= measure_telemetry(root, batches=1 if is_quick else 60)
+        overhead |= measure_telemetry(root, batches=1 if is_quick else 10 * rounds)
     preference: tuple[float, float] | None = None
     if HAS_TRL and only in ("", "dpo"):
-        num, num_steps = (PAIRS * 4, 1) if is_quick else (PAIRS * 40, 12)
+        num, num_steps = (PAIRS * 4, 1) if is_quick else (PAIRS * 40, 2 * rounds)
         preference = measure_dpo(root, tokenizer, num=num, num_steps=num_steps)
     ratios: dict[str, float | None] = dict.fromkeys(["trl_default", "trl_best", "trl_packing", "hf_padded"])
     ratios |= {name: round(rates["chats"]["ours"] / rate, 2) for name, rate in rates["chats"].items() if name != "ours"}
@@ -563,6 +563,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few steps a side")
     parser.add_argument("--json", action="store_true", help="one line on standard output")
+    parser.add_argument("--rounds", type=int, default=0, help=f"turns a side (2 with --quick, else {FULL_ROUNDS})")
     parser.add_argument("--only", choices=("chats", "long", "dpo", "telemetry"), default="", help="one part")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -574,7 +575,7 @@ def main() -> None:
     elif not HAS_BF16:
         note("this CPU has no bf16 instructions: TRL's defaults run in fp32")
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):  # the peers print
-        result = measure(Path(folder), args.only, is_quick=args.quick)
+        result = measure(Path(folder), args.only, args.rounds, is_quick=args.quick)
     if args.json:
         print(json.dumps(result))
         return
