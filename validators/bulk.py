@@ -24,7 +24,7 @@ from validators.judged import Judged, marked_lines
 
 if TYPE_CHECKING:
     from validators.fast_path import FastPath
-    from validators.regular_lines import RegularLines
+    from validators.regular_lines import RegularLines, Sifting
     from validators.sure_rules import SureRules
 
 MAX_PATHS = 4
@@ -126,8 +126,8 @@ class Bulk:
 
     def _sift_block(self, block: bytes, sifted: _Sifted, ends: LineEnds) -> int:
         """Sifts a block; gives how many lines are in doubt now."""
-        if self._regular and self._regular.is_on:
-            return sifted.take_block(block, self._regular.sift(block))
+        if self._regular and self._regular.lines:
+            return sifted.take_block(block, self._regular.lines.sift(block))
         chunk = lines_of(block)
         found = self._sift(chunk)
         if self._regular:
@@ -215,7 +215,7 @@ class _Recogniser:
     """Regular lines of one file: watches until it is worth it, and as long as it is."""
 
     def __init__(self, profile: ProfileName, spec: str) -> None:
-        self.is_on = False
+        self._is_on = False
         self._profile = profile
         self._is_guessed = spec == "auto"
         self._lines: RegularLines | None = None
@@ -233,9 +233,10 @@ class _Recogniser:
         if self._num_bytes >= REGULAR_BYTES:
             self._learn(is_possible=only_chats)
 
-    def sift(self, block: bytes) -> list[tuple[int, int]]:
-        """Gives the lines of a block that are not recognised, as places in it."""
-        return self._lines.sift(block) if self._lines else []
+    @property
+    def lines(self) -> RegularLines | None:
+        """What recognises, None when nothing does (any more)."""
+        return self._lines if self._is_on else None
 
     def missed(self, lines: list[bytes], num_lines: int) -> None:
         """Takes in which of so many lines were good and yet not recognised."""
@@ -254,7 +255,7 @@ class _Recogniser:
             self._lines.tally(into)
 
     def _learn(self, *, is_possible: bool) -> None:
-        self.is_on = False
+        self._is_on = False
         self._left -= 1
         if is_possible and self._sample and self._left >= 0:
             try:
@@ -264,8 +265,8 @@ class _Recogniser:
             except ImportError:  # Hyperscan has no wheel for every machine
                 self._left = 0
                 return
-            self.is_on = self._lines.learn(self._sample)
-        self._left = self._left if self.is_on else 0
+            self._is_on = self._lines.learn(self._sample)
+        self._left = self._left if self._is_on else 0
         self._sample.clear()
 
 
@@ -295,22 +296,19 @@ class _Sifted:
             self.pieces += chunk
         return len(doubtful)
 
-    def take_block(self, block: bytes, gaps: list[tuple[int, int]]) -> int:
-        """Adds a block whose lines end in LF, all but those at these places, which are in doubt. Gives how many."""
+    def take_block(self, block: bytes, sifting: Sifting) -> int:
+        """Adds a block whose lines end in LF, all but those not recognised, which are in doubt. Gives 0."""
         self.was_recognised = True
         place = 0
-        for start, stop in gaps:
-            self.num_lines += block.count(b"\n", place, start)
+        for start, end, number in sifting.gaps:
+            line = block[start:end]
             if self._keeps:
-                self.pieces.append(block[place:start])
-            self.doubtful.append((len(self.pieces), self.num_lines, block[start:stop]))
-            if self._keeps:
-                self.pieces.append(block[start:stop])
-            self.num_lines += 1
-            place = stop
-        self.num_lines += block.count(b"\n", place)
+                self.pieces += (block[place:start], line)
+            self.doubtful.append((len(self.pieces) - 1, self.num_lines + number, line))
+            place = end
         if self._keeps:
             self.pieces.append(block[place:])
+        self.num_lines += sifting.num_lines
         return 0
 
 

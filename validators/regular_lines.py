@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
@@ -73,6 +74,19 @@ class Layout(NamedTuple):
     is_spaced: bool
     are_turns_first: bool
     keys: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Sifting:
+    """What became of a block: how many lines it has, and those not recognised as (start, end, number from 0)."""
+
+    gaps: list[tuple[int, int, int]]
+    num_lines: int
+
+    def add(self, start: int, end: int) -> None:
+        """Adds the next line as one not recognised."""
+        self.gaps.append((start, end, self.num_lines))
+        self.num_lines += 1
 
 
 class Automaton:
@@ -146,7 +160,7 @@ class RegularLines:
         missed = self.sift(b"".join([line.rstrip(b"\r\n") + b"\n" for line in lines]))
         for counts in self._layouts:
             counts.found.clear()
-        return len(missed) <= (1 - MIN_SHARE) * len(lines)
+        return len(missed.gaps) <= (1 - MIN_SHARE) * len(lines)
 
     def _spoiling(self, is_spaced: bool) -> list[str]:
         """Gives what spoils a chat in one spacing: blank turns, answers without the prefix, a skill that is no chat."""
@@ -157,17 +171,17 @@ class RegularLines:
             found.append(f'"assistant"{comma}"content"{colon}"{_anything_but(prefix)}')
         return [*found, f'"skill"{colon}"syllo"'] if self._is_guessed else found
 
-    def sift(self, block: bytes) -> list[tuple[int, int]]:
-        """Counts the good lines of a block of whole lines; gives the others as places in it, [start, end)."""
-        gaps: list[tuple[int, int]] = []
+    def sift(self, block: bytes) -> Sifting:
+        """Counts the good lines of a block of whole lines; gives what is to be looked at otherwise."""
+        sifting = Sifting([], 0)
         text, spoilt = self._without_escapes(block)
         start = 0
         for first, last in spoilt:
-            self._recognise(text, block, start, first, gaps)
-            gaps.append((first, last))
+            self._recognise(text, block, start, first, sifting)
+            sifting.add(first, last)
             start = last
-        self._recognise(text, block, start, len(block), gaps)
-        return gaps
+        self._recognise(text, block, start, len(block), sifting)
+        return sifting
 
     def tally(self, into: Tally) -> None:
         """Adds what was counted to a tally."""
@@ -191,15 +205,17 @@ class RegularLines:
         self._spoilt.clear()
         return block, lines
 
-    def _recognise(self, text: bytes, block: bytes, start: int, stop: int, gaps: list[tuple[int, int]]) -> None:
+    def _recognise(self, text: bytes, block: bytes, start: int, stop: int, sifting: Sifting) -> None:
         while start < stop:
             rest = text[start:stop]
             self._form.scan(rest)
             raw = rest if text is block else block[start:stop]
-            start += max([counts.take(raw) for counts in self._layouts])
+            taken = [counts.take(raw) for counts in self._layouts]
+            sifting.num_lines += sum([num_lines for num_lines, _ in taken])
+            start += max([end for _, end in taken])
             if start < stop:
                 end = block.find(b"\n", start, stop) + 1 or stop
-                gaps.append((start, end))
+                sifting.add(start, end)
                 start = end
 
     def _settle(self) -> None:
@@ -268,8 +284,8 @@ class _Counts:
         cuts = range(1, len(self._marks) + 1)
         return ends + [(before + "".join(self.pieces[:cut]), self._marks[cut - 1]) for cut in cuts]
 
-    def take(self, block: bytes) -> int:
-        """Counts the lines that were reported in a block; gives where the last ended, 0 for none."""
+    def take(self, block: bytes) -> tuple[int, int]:
+        """Counts the lines that were reported in a block; gives how many, and where the last ended, 0 for none."""
         ends, runs = self._ends, []
         for opening, marks in zip(self._openings, self._marks, strict=True):
             if len(marks) != len(ends):  # of lines that are not good further on, or of another layout
@@ -277,9 +293,9 @@ class _Counts:
             runs.append([block[block.rfind(opening, 0, mark) : mark - 1] for mark in marks])
             marks.clear()
         self.found.update(runs[0] if len(runs) == 1 else zip(*runs, strict=True))
-        last = ends[-1] if ends else 0
+        taken = len(ends), ends[-1] if ends else 0
         ends.clear()
-        return last
+        return taken
 
     def tally(self, into: Tally) -> None:
         """Moves the counts to a tally."""
