@@ -136,8 +136,7 @@ class Bulk:
 
     def _batch(self, sifted: _Sifted, name: str, ends: LineEnds) -> Batch:
         """Gives the lines sifted with those in doubt judged."""
-        if sifted.was_recognised:
-            self._sift_again(sifted, ends)
+        missed = self._sift_again(sifted, ends) if sifted.was_recognised else []
         pieces, refused = sifted.pieces, []
         num_sure = sifted.num_lines - len(sifted.doubtful)
         batch = Batch(pieces, num_sure, num_sure)
@@ -157,13 +156,16 @@ class Bulk:
             if pieces:
                 pieces[place] = line.row.raw + b"\n"
         self.num_lines += sifted.num_lines
+        if self._regular and sifted.was_recognised:
+            missed += [line.row.raw for line in batch.judged if line.verdict.ok]
+            self._regular.missed(missed, sifted.num_lines)
         if pieces:
             for place in reversed(refused):
                 del pieces[place]
         return batch
 
-    def _sift_again(self, sifted: _Sifted, ends: LineEnds) -> None:
-        """Asks the fast path about lines that were not recognised."""
+    def _sift_again(self, sifted: _Sifted, ends: LineEnds) -> list[bytes]:
+        """Asks the fast path about lines that were not recognised; gives those that pass."""
         asked = sifted.doubtful
         lines = [raw for _, _, raw in asked]
         sifted.doubtful = [asked[place] for place in self._sift(lines)] if lines else []
@@ -173,8 +175,7 @@ class Bulk:
             ends.num_crlf += raw.endswith(b"\r\n")
             if sifted.pieces:
                 sifted.pieces[place] = raw.rstrip(b"\r\n") + b"\n"
-        if self._regular:
-            self._regular.missed([raw for _, raw in passed], sifted.num_lines)
+        return [raw for _, raw in passed]
 
     def _sift(self, chunk: list[bytes]) -> list[int]:
         if self._lessons:

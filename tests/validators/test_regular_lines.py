@@ -194,7 +194,9 @@ def test_what_no_expression_tells_is_not_learnt():
     lines = RegularLines("plain", is_guessed=True)
     assert not lines.learn([compact(chat(own={"a": 1}))])
     assert not lines.learn([compact(chat(notes="n"))])
+    assert not lines.learn([compact(chat(**{'a"level': 1}))])
     assert not lines.learn([LINE.replace(b"7 + 5", b"\\u00e9")])
+    assert not lines.learn([b'{"text":"a","metadata":{"skill":"web"}}'])
 
 
 def test_every_spoilt_utf8_is_found():
