@@ -67,9 +67,7 @@ class State:
     `first_round` its round; `idle` rounds without a sign of life, `stall` the factor that follows from them;
     `new_trials` and `new_tokens` since the last move; `raised_floor` the floor that safety violations called for;
     `wary` rounds of caution left, `trips` how often a fall of the anchors set them off; `closed` is 1 while a
-    level is closed by hand or curriculum, `mastered` 1 from a lower bound of 85 % until an upper bound falls below it;
-    `burst` the rounds of the burst that is on, `bursts` how many there were, `burst_loss` and `burst_mastery` what they
-    are measured from.
+    level is closed by hand or curriculum, `mastered` 1 from a lower bound of 85 % until an upper bound falls below it.
     """
 
     successes: Floats
@@ -90,10 +88,6 @@ class State:
     trips: Floats
     closed: Floats
     mastered: Floats
-    burst: Floats
-    bursts: Floats
-    burst_loss: Floats
-    burst_mastery: Floats
 
     @property
     def mastery(self) -> Floats:
@@ -131,8 +125,6 @@ _WHOLE = {
     "trips",
     "closed",
     "mastered",
-    "burst",
-    "bursts",
 }
 _START = {"stall": 1.0}
 

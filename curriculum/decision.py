@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curriculum.bursts import handed_out, take_turns
 from curriculum.columns import Cells, Evidence, Flags, Floats, State, project_columns
 from curriculum.levels import MASTERED_AT, Z_90
 from curriculum.settings import PolicySettings
@@ -67,7 +66,6 @@ def decide(
         base = _starting_weights(cells.priors, before, floor, cap)
         headroom = _headroom(state, settings)
         progress = _progress(state, headroom, base / cells.priors, settings)
-        take_turns(cells, state, progress, settings, number)
         factors = _factors(cells, state, headroom, progress, settings)
         target = np.ones(len(base))
         for factor in factors.values():
@@ -146,7 +144,9 @@ def observe(state: State, seen: Evidence, settings: PolicySettings, number: int)
     _read_losses(state, seen, read, settings, number)
     drop, error = _loss_drop(state, settings)
     has_fallen = (drop > settings.progress_z * error) & (drop > settings.progress_share * state.fast)
-    is_alive = has_fallen | ((state.trials > 0) & (state.mastery > settings.alive_mastery))
+    # In between it may be guessing or about to learn; above, short of mastered, its labels may allow no more.
+    is_between = (settings.alive_mastery < state.mastery) & (state.mastery < settings.spent_mastery)
+    is_alive = has_fallen | ((state.trials > 0) & (is_between | (state.mastered > 0)))
     idle = np.where(is_alive, 0.0, state.idle + 1)
     stall = np.where(
         idle > settings.patience, np.maximum(settings.stall_least, settings.stall_decay * state.stall), state.stall
@@ -249,7 +249,7 @@ def _factors(
     """Gives the factors whose product is each cell's target.
 
     With U = (headroom * progress * gate * stall * cost)^focus the target is (1 - exploration) * U / sum(U) +
-    exploration * handed out, by prior or to the cell whose turn it is (bursts.py).
+    exploration * prior.
     `share` is the first term's common factor; `reserve` is what the second multiplies it by.
     """
     factors = {
@@ -270,7 +270,7 @@ def _factors(
         exploration = max(exploration, settings.wary_exploration)
     share = (1 - exploration) / float(utility.sum())
     factors["share"] = np.full(len(headroom), share)
-    factors["reserve"] = 1 + exploration * handed_out(cells, state, settings) / (share * utility)
+    factors["reserve"] = 1 + exploration * cells.priors / (share * utility)
     return factors
 
 

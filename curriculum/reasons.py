@@ -31,7 +31,7 @@ def explain(line: PolicyLine, *, is_new: bool, settings: PolicySettings) -> Poli
     """
     parts = ["new cell, enters at its prior"] if is_new else []
     parts += [_accuracy(line), _loss(line)]
-    parts += _prerequisite(line) + _stall(line, settings) + _burst(line) + _errors(line)
+    parts += _prerequisite(line) + _stall(line, settings) + _errors(line)
     sentence = f"{', '.join(part for part in parts if part)}: {_move(line, settings)}"
     return replace(line, reason=sentence[0].lower() + sentence[1:])
 
@@ -77,11 +77,6 @@ def _stall(line: PolicyLine, settings: PolicySettings) -> list[str]:
     idle = line.state.get("idle", 0)
     advice = ", check its labels before making more" if line.factors["stall"] <= settings.stall_least else ""
     return [f"no sign of learning for {idle} rounds{advice}"]
-
-
-def _burst(line: PolicyLine) -> list[str]:
-    rounds = line.state.get("burst", 0)
-    return [f"on a plateau, round {rounds} of its burst"] if rounds else []
 
 
 def _errors(line: PolicyLine) -> list[str]:

@@ -33,7 +33,7 @@ class PolicySettings:
     """Progress is per unit of weight/prior to the power 1/2, and this is the least ratio taken; above 0."""
     progress_margin: float = 2.0
     """Standard errors deducted from the fall of the loss before it counts as progress; from 0."""
-    base_progress: float = 0.2
+    base_progress: float = 1.0
     """Added to the progress factor, so that a plateau does not starve a cell; from 0."""
     max_progress: float = 2.0
     """Upper end of the normalised progress factor; above 0."""
@@ -48,28 +48,27 @@ class PolicySettings:
     progress_share: float = 0.02
     """Share of the loss by which it must have fallen to count as alive; from 0."""
     alive_mastery: float = 0.15
-    """Mastery above which a cell counts as alive without progress, in [0, 1]."""
+    """Mastery above which a cell counts as alive without progress, in [0, 1]: a plateau, not noise."""
+    spent_mastery: float = 0.6
+    """Mastery from which, short of mastered, a cell is alive only while its loss falls; up to 1 (1 for never).
+
+    Its labels may allow no more: with three wrong labels in ten a skill ends at 70 %.
+    """
     patience: int = 8
     """Rounds without a sign of life before a cell counts as stalled; from 0."""
     stall_decay: float = 0.85
     """Factor on a stalled cell each further round, in (0, 1)."""
-    stall_least: float = 0.25
+    stall_least: float = 0.1
     """Least factor of a stalled cell, in (0, 1]."""
     recovery: float = 1.5
     """Growth of that factor each round with a sign of life; above 1."""
-    cost_power: float = 0.0
+    cost_power: float = 0.5
     """Weight falls with the supervised tokens of an example to this power, in [0, 1]."""
-    focus: float = 2.0
+    focus: float = 1.0
     """Power on the product of headroom, progress, gate, stall and cost, above 0; above 1 it favours the best."""
-    exploration: float = 0.25
-    """Share of all weight handed out whatever the evidence, by prior or in bursts, in [0, 1)."""
-    burst_rounds: int = 10
-    """Rounds for which a cell on a plateau gets most of the exploration, one at a time; 0 for no bursts, from 0."""
-    burst_below: float = 0.7
-    """Mastery below which a cell may be given a burst, in (0, 1]."""
-    burst_share: float = 0.75
-    """Share of the exploration that such a cell gets, in [0, 1]; the rest goes by prior."""
-    floor: float = 0.2
+    exploration: float = 0.1
+    """Share of all weight handed out whatever the evidence, by prior, in [0, 1)."""
+    floor: float = 0.3
     """Least weight, as a multiple of the prior, in [0, 1]."""
     cap: float = 4.0
     """Greatest weight, as a multiple of the prior; from 1."""
@@ -108,6 +107,7 @@ class PolicySettings:
             "progress_z": self.progress_z >= 0,
             "progress_share": self.progress_share >= 0,
             "alive_mastery": 0 <= self.alive_mastery <= 1,
+            "spent_mastery": 0 <= self.spent_mastery <= 1,
             "patience": self.patience >= 0,
             "stall_decay": 0 < self.stall_decay < 1,
             "stall_least": 0 < self.stall_least <= 1,
@@ -115,9 +115,6 @@ class PolicySettings:
             "cost_power": 0 <= self.cost_power <= 1,
             "focus": self.focus > 0,
             "exploration": 0 <= self.exploration < 1,
-            "burst_rounds": self.burst_rounds >= 0,
-            "burst_below": 0 < self.burst_below <= 1,
-            "burst_share": 0 <= self.burst_share <= 1,
             "floor": 0 <= self.floor <= 1,
             "cap": self.cap >= 1,
             "step": self.step >= 1,

@@ -153,7 +153,18 @@ class Part(NamedTuple):
 
 
 def read_chunks(source: str | Path, *, part: Part | None = None, name: str = "") -> Iterator[list[bytes]]:
-    """Yields the raw lines of a file, newlines included, some hundred at a time; for those who judge lines in bulk.
+    """Yields the raw lines of a file, newlines included, some hundred at a time; see `read_blocks`."""
+    for block in read_blocks(source, part=part, name=name):
+        yield lines_of(block)
+
+
+def lines_of(block: bytes) -> list[bytes]:
+    """Gives the lines of some bytes, each with its newline."""
+    return io.BytesIO(block).readlines()
+
+
+def read_blocks(source: str | Path, *, part: Part | None = None, name: str = "") -> Iterator[bytes]:
+    """Yields the bytes of a file, some hundred whole lines at a time; for those who judge lines in bulk.
 
     The head of the file is judged as by `read_rows`, lines are not. A pipe yields what has arrived.
 
@@ -167,32 +178,32 @@ def read_chunks(source: str | Path, *, part: Part | None = None, name: str = "")
     name = name or (STDIN_NAME if str(source) == "-" else str(source))
     stream = _open_input(source, name)
     try:
-        chunks = _chunks(stream, name, part)
+        blocks = _blocks(stream, name, part)
         if part is None or part.start == 0:
-            first = next(chunks)
-            _judge_head(first[0], stream, name)
+            first = next(blocks)
+            _judge_head(first[: first.find(b"\n") + 1] or first, stream, name)
             yield first
-        yield from chunks
+        yield from blocks
     finally:
         if stream is not sys.stdin.buffer:
             stream.close()
 
 
-def _chunks(stream: BinaryIO, name: str, part: Part | None) -> Iterator[list[bytes]]:
+def _blocks(stream: BinaryIO, name: str, part: Part | None) -> Iterator[bytes]:
     if part is not None:
-        yield from _chunks_of_part(stream, part)
+        yield from _blocks_of_part(stream, part)
     elif name.endswith((".gz", ".zst")):
         lines = _lines(stream, name)
         while chunk := list(islice(lines, CHUNK_LINES)):
-            yield chunk
+            yield b"".join(chunk)
     elif name == STDIN_NAME or not stream.seekable():  # a named pipe too
-        yield from _chunks_of_pipe(stream, name)
+        yield from _blocks_of_pipe(stream, name)
     else:
-        num_chunks = 0
-        while chunk := stream.readlines(CHUNK_BYTES):
-            num_chunks += 1
-            yield chunk
-        if num_chunks == 0:
+        num_blocks = 0
+        while block := stream.read(CHUNK_BYTES):
+            num_blocks += 1
+            yield block if block.endswith(b"\n") else block + stream.readline()
+        if num_blocks == 0:
             raise _nothing_in(name)
 
 
@@ -210,32 +221,30 @@ def count_lines(source: str | Path, end: int, *, start: int = 0) -> int:
     return count + (last != b"\n") - (before != b"\n")
 
 
-def _chunks_of_part(stream: BinaryIO, part: Part) -> Iterator[list[bytes]]:
+def _blocks_of_part(stream: BinaryIO, part: Part) -> Iterator[bytes]:
     place = part.start
     if place > 0:
         stream.seek(place - 1)
         place += len(stream.readline()) - 1
-    while (left := part.end - place) > 0:
-        # readlines stops only beyond its hint, and 0 would mean all.
-        chunk = stream.readlines(min(CHUNK_BYTES, left - 1)) if left > 1 else [stream.readline()]
-        if not chunk or not chunk[0]:
-            return
-        place += sum(map(len, chunk))
-        yield chunk
+    while place < part.end and (block := stream.read(min(CHUNK_BYTES, part.end - place))):
+        block += b"" if block.endswith(b"\n") else stream.readline()
+        place += len(block)
+        yield block
 
 
-def _chunks_of_pipe(stream: BinaryIO, name: str) -> Iterator[list[bytes]]:
+def _blocks_of_pipe(stream: BinaryIO, name: str) -> Iterator[bytes]:
     """Yields whole lines as they arrive, so that a slow writer does not hold up what is ready."""
     rest, is_empty = b"", True
     while data := cast(io.BufferedReader, stream).read1(CHUNK_BYTES):
         is_empty = False
-        if b"\n" not in data:
+        lines, newline, last = data.rpartition(b"\n")
+        if newline:
+            yield rest + lines + newline
+            rest = last
+        else:
             rest += data
-            continue
-        *lines, rest = (rest + data).split(b"\n")
-        yield [line + b"\n" for line in lines]
     if rest:
-        yield [rest]
+        yield rest
     if is_empty:
         raise _nothing_in(name)
 

@@ -81,7 +81,7 @@ def piece_of(batch: Batch, write: Write | None, *, keeps_rejects: bool) -> Piece
         rejected=rejected,
         rejects=rejects_of(rejected) if keeps_rejects and rejected else b"",
         num_rejects=len(rejected),
-        accepted=write(batch) if write and batch.lines else b"",
+        accepted=write(batch) if write and batch.pieces else b"",
         num_accepted=batch.num_accepted,
     )
 

@@ -1,7 +1,9 @@
-"""Judging lines in bulk: the fast path sifts a chunk, only what it is not sure of is parsed and diagnosed.
+"""Judging lines in bulk: what is surely good is only counted, the rest is parsed and diagnosed.
 
-For levels whose rules look at one record at a time and whose findings the fast path knows (QUICK). What comes out is
-the same as line by line (tests/validators/test_bulk.py); accepted lines pass on as the bytes they were.
+Three sieves, each for what the one before it let through: regular lines are recognised in blocks (regular_lines.py,
+once a file has shown what its lines look like), other lines are decoded in chunks (fast_path.py), and what is then
+still in doubt is judged one by one. What comes out is the same as line by line (tests/validators/test_bulk.py);
+accepted lines pass on as the bytes they were.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from frontier_core.jsonl import STDIN_NAME, LineEnds, Part, Row, parse_raw, read_chunks
+from frontier_core.jsonl import STDIN_NAME, LineEnds, Part, Row, lines_of, parse_raw, read_blocks
+from frontier_core.lineage import Tally
 from frontier_core.profiles import ProfileName
 from frontier_core.records import Record
 from validators.base import LevelName
@@ -21,6 +24,7 @@ from validators.judged import Judged, marked_lines
 
 if TYPE_CHECKING:
     from validators.fast_path import FastPath
+    from validators.regular_lines import RegularLines
     from validators.sure_rules import SureRules
 
 MAX_PATHS = 4
@@ -30,30 +34,37 @@ MAX_AHEAD = 16
 """Chunks sifted before the doubtful lines among them are looked at."""
 MAX_DOUBTFUL = 8
 """More of them in one chunk are looked at at once: there may be something to learn."""
+REGULAR_BYTES = 4 << 20
+"""A file that is longer is worth building an automaton for."""
+SAMPLE_LINES = 16
+"""Lines of each chunk that the automaton is built from."""
+MAX_LESSONS = 3
+TRIED_LINES = 2000
+"""Of so many lines a quarter at most may be good and yet not recognised."""
 
 
 @dataclass(slots=True)
 class Batch:
     """Lines judged together.
 
-    `lines` are the accepted ones, newline included, in order, where they are wanted; `num_accepted` counts them all the
-    same, and `num_sure` those the fast path passed; `judged` are the lines that were looked at again: rejected, warned
-    of, or accepted in silence.
+    `pieces` are the accepted ones, each some whole lines, in order, where they are wanted; `num_accepted` counts them
+    all the same, and `num_sure` those the fast path passed; `judged` are the lines that were looked at again: rejected,
+    warned of, or accepted in silence.
     """
 
-    lines: list[bytes]
+    pieces: list[bytes]
     num_sure: int
     num_accepted: int
     judged: list[Judged] = field(default_factory=list)
 
     def data(self) -> bytes:
         """Gives the accepted lines as one piece, each ending in LF."""
-        data = b"".join(self.lines)
+        data = b"".join(self.pieces)
         return data.replace(b"\r\n", b"\n") if b"\r" in data else data
 
     def marked(self, level: LevelName) -> bytes:
         """Gives the accepted lines as one piece with the gates' mark in their lineage, for a pipe."""
-        lines = [line.replace(b"\r\n", b"\n") for line in self.lines]
+        lines = lines_of(self.data())
         return b"".join(marked_lines(lines, level, are_sure=self.num_sure == self.num_accepted))
 
 
@@ -77,6 +88,7 @@ class Bulk:
         self.num_lines = 0
         self.paths: dict[str, FastPath] = {}
         self._lessons: list[Judged] = []
+        self._regular = _Recogniser(profile, spec) if sure_rules is None else None
 
     def batches(
         self, source: str | Path, *, part: Part | None = None, ends: LineEnds | None = None, keeps: bool = True
@@ -94,27 +106,45 @@ class Bulk:
         # A pipe passes on what has come; a file is read some chunks ahead, because diagnosing is cheaper in a row.
         # Rules over many lines take them in as they come, so there is no reading ahead under them.
         most = 1 if name == STDIN_NAME or self.sure_rules else MAX_AHEAD if keeps else 4 * MAX_AHEAD
-        ahead, num_chunks, sifted = 1, 0, _Sifted()
+        ahead, num_chunks, sifted = 1, 0, _Sifted(keeps)
         with _without_collection():
-            for chunk in read_chunks(source, part=part):
-                found = self._sift(chunk)
-                sifted.take(chunk, found, ends, keeps=keeps)
+            for block in read_blocks(source, part=part):
+                found = self._sift_block(block, sifted, ends)
                 num_chunks += 1
-                if num_chunks >= ahead or len(found) > MAX_DOUBTFUL:
+                if num_chunks >= ahead or found > MAX_DOUBTFUL:
                     yield self._batch(sifted, name, ends)
-                    ahead, num_chunks, sifted = min(most, 2 * ahead), 0, _Sifted()
+                    ahead, num_chunks, sifted = min(most, 2 * ahead), 0, _Sifted(keeps)
             if num_chunks:
                 yield self._batch(sifted, name, ends)
 
+    def tally(self, into: Tally) -> None:
+        """Adds what was counted of the lines that were sure to a tally."""
+        for path in self.paths.values():
+            path.tally(into)
+        if self._regular:
+            self._regular.tally(into)
+
+    def _sift_block(self, block: bytes, sifted: _Sifted, ends: LineEnds) -> int:
+        """Sifts a block; gives how many lines are in doubt now."""
+        if self._regular and self._regular.is_on:
+            return sifted.take_block(block, self._regular.sift(block))
+        chunk = lines_of(block)
+        found = self._sift(chunk)
+        if self._regular:
+            self._regular.see(block, chunk, found, only_chats=list(self.paths) == list(SURE_SPECS))
+        return sifted.take(chunk, found, ends)
+
     def _batch(self, sifted: _Sifted, name: str, ends: LineEnds) -> Batch:
         """Gives the lines sifted with those in doubt judged."""
-        lines, refused = sifted.lines, []
+        if sifted.was_recognised:
+            self._sift_again(sifted, ends)
+        pieces, refused = sifted.pieces, []
         num_sure = sifted.num_lines - len(sifted.doubtful)
-        batch = Batch(lines, num_sure, num_sure)
+        batch = Batch(pieces, num_sure, num_sure)
         ends.num_rows += num_sure
         # Step by step over all of them: so each step finds its code in the processor's caches.
         first = self.num_lines + 1
-        rows = [(place, parse_raw(raw, name, first + place, ends)) for place, raw in sifted.doubtful]
+        rows = [(place, parse_raw(raw, name, first + line, ends)) for place, line, raw in sifted.doubtful]
         batch.judged = [self.judge(row) for _, row in rows if row is not None]
         judged = iter(batch.judged)
         for place, row in rows:
@@ -124,13 +154,27 @@ class Bulk:
                 continue
             batch.num_accepted += 1
             self._lessons.append(line)
-            if lines:
-                lines[place] = line.row.raw + b"\n"
+            if pieces:
+                pieces[place] = line.row.raw + b"\n"
         self.num_lines += sifted.num_lines
-        if lines:
+        if pieces:
             for place in reversed(refused):
-                del lines[place]
+                del pieces[place]
         return batch
+
+    def _sift_again(self, sifted: _Sifted, ends: LineEnds) -> None:
+        """Asks the fast path about lines that were not recognised."""
+        asked = sifted.doubtful
+        lines = [raw for _, _, raw in asked]
+        sifted.doubtful = [asked[place] for place in self._sift(lines)] if lines else []
+        left = {line for _, line, _ in sifted.doubtful}
+        passed = [(place, raw) for place, line, raw in asked if line not in left]
+        for place, raw in passed:
+            ends.num_crlf += raw.endswith(b"\r\n")
+            if sifted.pieces:
+                sifted.pieces[place] = raw.rstrip(b"\r\n") + b"\n"
+        if self._regular:
+            self._regular.missed([raw for _, raw in passed], sifted.num_lines)
 
     def _sift(self, chunk: list[bytes]) -> list[int]:
         if self._lessons:
@@ -167,24 +211,107 @@ class Bulk:
             self.paths[spec].learn(records)
 
 
-@dataclass(slots=True)
+class _Recogniser:
+    """Regular lines of one file: watches until it is worth it, and as long as it is."""
+
+    def __init__(self, profile: ProfileName, spec: str) -> None:
+        self.is_on = False
+        self._profile = profile
+        self._is_guessed = spec == "auto"
+        self._lines: RegularLines | None = None
+        self._left = MAX_LESSONS if spec in ("auto", *SURE_SPECS) and profile != "regime3" else 0
+        self._sample: list[bytes] = []
+        self._num_bytes = self._num_tried = self._num_missed = 0
+
+    def see(self, block: bytes, lines: list[bytes], doubtful: list[int], *, only_chats: bool) -> None:
+        """Takes in a block that was not recognised; after some of them there may be something to recognise by."""
+        if not self._left:
+            return
+        left_out = set(doubtful)
+        self._sample += [line for place, line in enumerate(lines) if place not in left_out][:SAMPLE_LINES]
+        self._num_bytes += len(block)
+        if self._num_bytes >= REGULAR_BYTES:
+            self._learn(is_possible=only_chats)
+
+    def sift(self, block: bytes) -> list[tuple[int, int]]:
+        """Gives the lines of a block that are not recognised, as places in it."""
+        return self._lines.sift(block) if self._lines else []
+
+    def missed(self, lines: list[bytes], num_lines: int) -> None:
+        """Takes in which of so many lines were good and yet not recognised."""
+        self._num_tried += num_lines
+        self._num_missed += len(lines)
+        self._sample += lines[: TRIED_LINES - len(self._sample)]
+        if self._num_tried >= TRIED_LINES:
+            if 4 * self._num_missed > self._num_tried:
+                self._learn(is_possible=True)
+            self._num_tried = self._num_missed = 0
+            self._sample.clear()
+
+    def tally(self, into: Tally) -> None:
+        """Adds what was counted to a tally."""
+        if self._lines:
+            self._lines.tally(into)
+
+    def _learn(self, *, is_possible: bool) -> None:
+        self.is_on = False
+        self._left -= 1
+        if is_possible and self._sample and self._left >= 0:
+            try:
+                from validators.regular_lines import RegularLines
+
+                self._lines = self._lines or RegularLines(self._profile, is_guessed=self._is_guessed)
+            except ImportError:  # Hyperscan has no wheel for every machine
+                self._left = 0
+                return
+            self.is_on = self._lines.learn(self._sample)
+        self._left = self._left if self.is_on else 0
+        self._sample.clear()
+
+
 class _Sifted:
-    """Lines that the fast path has seen, and those among them that it is not sure of, with their places."""
+    """Lines that were sifted, as pieces where they are wanted, and those among them that are in doubt.
 
-    lines: list[bytes] = field(default_factory=list)
-    doubtful: list[tuple[int, bytes]] = field(default_factory=list)
-    num_lines: int = 0
+    `doubtful` has each with the number of its piece and that of its line, from 0.
+    """
 
-    def take(self, chunk: list[bytes], doubtful: list[int], ends: LineEnds, *, keeps: bool) -> None:
-        """Adds a chunk; lines that are sure end in LF from then on."""
-        self.doubtful += [(self.num_lines + place, chunk[place]) for place in doubtful]
+    def __init__(self, keeps: bool) -> None:
+        self.pieces: list[bytes] = []
+        self.doubtful: list[tuple[int, int, bytes]] = []
+        self.num_lines = 0
+        self.was_recognised = False
+        self._keeps = keeps
+
+    def take(self, chunk: list[bytes], doubtful: list[int], ends: LineEnds) -> int:
+        """Adds lines; those that are sure end in LF from then on. Gives how many are in doubt."""
+        first = len(self.pieces)
+        self.doubtful += [(first + place, self.num_lines + place, chunk[place]) for place in doubtful]
         if len(doubtful) < len(chunk) and (chunk[0].endswith(b"\r\n") or chunk[-1].endswith(b"\r\n")):
             ends.num_crlf += _end_in_lf(chunk, set(doubtful))
         self.num_lines += len(chunk)
-        if keeps:
+        if self._keeps:
             if not chunk[-1].endswith(b"\n"):
                 chunk[-1] += b"\n"
-            self.lines += chunk
+            self.pieces += chunk
+        return len(doubtful)
+
+    def take_block(self, block: bytes, gaps: list[tuple[int, int]]) -> int:
+        """Adds a block whose lines end in LF, all but those at these places, which are in doubt. Gives how many."""
+        self.was_recognised = True
+        place = 0
+        for start, stop in gaps:
+            self.num_lines += block.count(b"\n", place, start)
+            if self._keeps:
+                self.pieces.append(block[place:start])
+            self.doubtful.append((len(self.pieces), self.num_lines, block[start:stop]))
+            if self._keeps:
+                self.pieces.append(block[start:stop])
+            self.num_lines += 1
+            place = stop
+        self.num_lines += block.count(b"\n", place)
+        if self._keeps:
+            self.pieces.append(block[place:])
+        return 0
 
 
 @contextmanager

@@ -108,8 +108,7 @@ class Validation:
                 self._count(judged)
             yield batch
         sure = Tally()
-        for path in bulk.paths.values():
-            path.tally(sure)
+        bulk.tally(sure)
         for mine, theirs in zip(self.tally.counters(), sure.counters(), strict=True):
             mine.update(theirs)
         if sure_rules is not None:

@@ -46,7 +46,7 @@ ARMS = {
     )
 }
 """Every policy as it is run: those that read losses only pay for no evaluation."""
-OURS = ("policy", "decision", "bursts", "columns", "shares", "cells", "settings", "reasons")
+OURS = ("policy", "decision", "columns", "shares", "cells", "settings", "reasons")
 THEIRS = ("published", "shares", "cells")
 if register():
     ARMS["fms_odm"] = Arm(name="fms_odm", policy="fms_odm", stale_evals=0)

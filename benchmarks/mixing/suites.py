@@ -67,7 +67,7 @@ def _parity(random: Random, length: int) -> tuple[str, str]:
 
 
 def _modular(random: Random, _: int) -> tuple[str, str]:
-    a, b = random.randrange(40), random.randrange(10)
+    a, b = random.randrange(20), random.randrange(10)
     return f"m{a:02}+{b}=", str((a + b) % 7)
 
 

@@ -51,13 +51,17 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """How long a run is, and how often it is tested."""
+    """How long a run is, how it learns, and how often it is tested.
+
+    Learning rate and `beta2` of AdamW are those at which uniform ends highest of the few that were tried.
+    """
 
     steps: int = 2500
     tokens_per_step: int = 768
     test_every: int = 100
     test_items: int = 48
-    learning_rate: float = 3e-3
+    learning_rate: float = 5e-3
+    beta2: float = 0.95
 
 
 def key_of(suite: str, arm: Arm, seed: int, budget: Budget, version: str) -> str:
@@ -159,7 +163,8 @@ class Run:
         """Trains, and gives the curve of test accuracy per domain against tokens paid, and what was spent on what."""
         start = time.process_time()
         budget, random = self.budget, Random(f"mix-{self.seed}")
-        optimizer = torch.optim.AdamW(self.model.parameters(), lr=budget.learning_rate, fused=True)
+        betas = (0.9, budget.beta2)
+        optimizer = torch.optim.AdamW(self.model.parameters(), lr=budget.learning_rate, betas=betas, fused=True)
         curve = []
         for step in range(1, budget.steps + 1):
             rate = budget.learning_rate * min(1.0, step / 20) * 0.5 * (1 + cos(pi * step / budget.steps)) + 1e-5

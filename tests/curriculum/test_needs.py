@@ -52,7 +52,8 @@ def test_focus_splits_a_round_by_need_pass_rate_level_and_error() -> None:
 
 def test_what_is_mastered_or_stalled_is_not_generated() -> None:
     lines = update(PRIOR, STATS | {ADD1: CellStats(accuracy=rate(99, 100))}, None, settings=DEFAULTS)
-    stalled = [replace(line, factors=line.factors | {"stall": 0.25}) if line.tag == SORT else line for line in lines]
+    least = {"stall": DEFAULTS.stall_least}
+    stalled = [replace(line, factors=line.factors | least) if line.tag == SORT else line for line in lines]
     assert {need.tag for need in needs(stalled, STATS, num=50, settings=DEFAULTS)} == {ADD2}
 
 

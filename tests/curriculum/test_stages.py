@@ -33,20 +33,20 @@ def test_closed_levels_stay_at_their_floor_until_opened() -> None:
     assert ceilings(lines) == {"a": 3, "b": 1}
     closed = with_ceilings(lines, {"a": 1}, settings=DEFAULTS, why={"a": "set by hand to level 1"})
     assert ceilings(closed) == {"a": 1, "b": 1}
-    assert [round(line.weight, 9) for line in closed[1:3]] == [0.05, 0.05]
+    assert [round(line.weight, 9) for line in closed[1:3]] == [0.075, 0.075]
     assert fsum(line.weight for line in closed) == pytest.approx(1, abs=1e-9)
     assert closed[1].reason == "set by hand to level 1: level 2 closed"
     assert replay(closed) == []
     after = closed
     for _ in range(3):
         after = update(PRIOR, STATS, after, settings=DEFAULTS)
-    assert [round(line.weight, 9) for line in after[1:3]] == [0.05, 0.05]
+    assert [round(line.weight, 9) for line in after[1:3]] == [0.075, 0.075]
     assert after[1].limits == ("closed",)
     assert fsum(line.weight for line in after) == pytest.approx(1, abs=1e-9)
     opened = with_ceilings(after, {"a": 2}, settings=DEFAULTS, why={"a": "ready"})
     grown = update(PRIOR, STATS, opened, settings=DEFAULTS)
-    assert grown[1].weight > 0.05 * 1.3
-    assert grown[2].weight == pytest.approx(0.05)
+    assert grown[1].weight > 0.075 * 1.3
+    assert grown[2].weight == pytest.approx(0.075)
 
 
 def test_a_level_opens_by_interval_or_by_streak() -> None:

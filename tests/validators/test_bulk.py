@@ -55,7 +55,14 @@ def mixed(tmp_path):
     return path
 
 
-def test_bulk_says_what_line_by_line_says(mixed, monkeypatch):
+@pytest.fixture(params=[1 << 20, 4000])
+def regular_bytes(request, monkeypatch):
+    """Nothing is recognised, the file is too short for it; or what stands behind its first bytes is."""
+    monkeypatch.setattr("validators.bulk.REGULAR_BYTES", request.param)
+    return request.param
+
+
+def test_bulk_says_what_line_by_line_says(mixed, monkeypatch, regular_bytes):
     monkeypatch.setattr("frontier_core.jsonl.CHUNK_BYTES", 2000)
     one, bulk = (Validation(GateSettings(level="quick")) for _ in range(2))
     notes, bulk_notes = [], []
@@ -74,7 +81,7 @@ def test_bulk_says_what_line_by_line_says(mixed, monkeypatch):
     assert notes == [f"{mixed}: 1 lines end in CRLF; read as if they ended in LF", f"{mixed}: 1 blank lines skipped"]
 
 
-def test_a_pipe_gets_the_mark_in_every_record(mixed, monkeypatch):
+def test_a_pipe_gets_the_mark_in_every_record(mixed, monkeypatch, regular_bytes):
     monkeypatch.setattr("frontier_core.jsonl.CHUNK_BYTES", 2000)
     run = Validation(GateSettings(level="quick"))
     plain, marked = [], []
@@ -93,7 +100,7 @@ def test_a_pipe_gets_the_mark_in_every_record(mixed, monkeypatch):
 
 
 @pytest.mark.parametrize("workers", [2, 3])
-def test_workers_change_nothing_but_the_time(mixed, tmp_path, monkeypatch, workers):
+def test_workers_change_nothing_but_the_time(mixed, tmp_path, monkeypatch, workers, regular_bytes):
     monkeypatch.setattr(parallel_validate, "MIN_PART_BYTES", 1000)
     monkeypatch.setattr("frontier_core.jsonl.CHUNK_BYTES", 700)
     results = []
