@@ -1,6 +1,6 @@
 """What `frontier train --help` and `--dry-run` cost, and how near the dry run's memory comes to the run's own.
 
-    python benchmarks/dry_run.py [--quick] [--json]
+    python benchmarks/dry_run.py [--quick] [--json] [--shapes NAME...]
 
 `help_ratio` is CPU beside `python -c pass` in turns (goal 8), `dry_run_cpu_s` and `dry_run_s` (by the clock) of the
 whole command over 400 chats (goal 1). `memory` has for each model shape the estimated and the measured bytes of three
@@ -29,13 +29,24 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
 
 GOALS = {"help_ratio": 8.0, "dry_run_cpu_s": 1.0, "memory_error": 0.1}
-SHAPES = {
-    "4x256": (8192, 256, 4, 8),
-    "6x384": (8192, 384, 6, 8),
-    "8x512": (8192, 512, 8, 4),
-    "2x512, wide head": (30000, 512, 2, 16),
+LORA, DPO = {"adapter": "lora"}, {"method": "dpo"}
+SHAPES: dict[str, tuple[int, int, int, int, dict[str, str]]] = {
+    "4x256": (8192, 256, 4, 8, {}),
+    "4x256, adapter": (8192, 256, 4, 8, LORA),
+    "4x256, pairs": (8192, 256, 4, 8, DPO),
+    "2x64, one chat": (2048, 64, 2, 1, {}),
+    "2x256, one chat": (8192, 256, 2, 1, {}),
+    "4x256, 24 chats": (8192, 256, 4, 24, {}),
+    "12x256": (8192, 256, 12, 8, {}),
+    "6x384": (8192, 384, 6, 8, {}),
+    "4x384, pairs": (8192, 384, 4, 4, DPO),
+    "6x512, two chats": (8192, 512, 6, 2, {}),
+    "8x512": (8192, 512, 8, 4, {}),
+    "4x512, adapter": (8192, 512, 4, 8, LORA),
+    "2x512, wide head": (30000, 512, 2, 16, {}),
+    "8x768": (8192, 768, 8, 4, {}),
 }
-"""Vocabulary, width, layers, and chats a step."""
+"""Vocabulary, width, layers, chats or pairs a step, and further settings."""
 
 
 def cpu_s(command: list[str]) -> float:
@@ -46,17 +57,19 @@ def cpu_s(command: list[str]) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def settings_of(root: Path, name: str, batch: int) -> dict[str, Any]:
+def settings_of(root: Path, name: str) -> dict[str, Any]:
     """Gives the config of a shape's run."""
+    *_, batch, more = SHAPES[name]
     return {
         "model_dir": str(root / name),
-        "train_files": [str(root / "chats.jsonl")],
+        "train_files": [str(root / ("pairs.jsonl" if more == DPO else "chats.jsonl"))],
         "output_dir": str(root / f"run {name}"),
         "profile": "plain",
         "batch_size": batch,
         "max_steps": 3,
         "device": "cpu",
         "num_threads": 1,
+        **more,
     }
 
 
@@ -90,14 +103,14 @@ def estimate_bytes(root: Path, name: str) -> int:
     from trainer.config import TrainerConfig
     from trainer.dry_run import plan_run
 
-    vocabulary, width, layers, batch = SHAPES[name]
+    vocabulary, width, layers, *_ = SHAPES[name]
     texts = [turn["content"] for record in chats(400, 18) for turn in record["messages"]]
-    sizes = {"num_heads": width // 64, "num_kv_heads": width // 128, "head_dim": 64}
+    sizes = {"num_heads": width // 64, "num_kv_heads": max(1, width // 128), "head_dim": 64}
     model_init.PRESETS["shape"] = model_init.Preset(
         vocab_size=vocabulary, hidden_size=width, num_layers=layers, intermediate_size=3 * width, **sizes
     )
     model_init.init_model(root / name, preset="shape", corpus=texts, seed=0)
-    config = TrainerConfig.from_mapping(settings_of(root, name, batch))
+    config = TrainerConfig.from_mapping(settings_of(root, name))
     return int(plan_run(config)["memory_bytes"]["peak"])
 
 
@@ -107,7 +120,7 @@ def run_bytes(root: Path, name: str) -> int:
     from trainer.engine import TrainerEngine
 
     held = held_bytes()
-    result = TrainerEngine().run_job(TrainerConfig.from_mapping(settings_of(root, name, SHAPES[name][3])))
+    result = TrainerEngine().run_job(TrainerConfig.from_mapping(settings_of(root, name)))
     if not result.success:
         raise RuntimeError(result.error_message)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - held
@@ -129,15 +142,16 @@ def measure_memory(root: Path, shapes: list[str]) -> dict[str, dict[str, float]]
     return found
 
 
-def measure(root: Path, *, is_quick: bool) -> dict[str, Any]:
+def measure(root: Path, shapes: list[str], *, is_quick: bool) -> dict[str, Any]:
     """Measures everything."""
-    from train import chats
+    from train import chats, pairs
 
-    (root / "chats.jsonl").write_text("".join(json.dumps(record) + "\n" for record in chats(400, 18)))
-    memory = measure_memory(root, list(SHAPES)[: 2 if is_quick else None])
+    for name, records in (("chats", chats(400, 18)), ("pairs", pairs(60))):
+        (root / f"{name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    memory = measure_memory(root, shapes or list(SHAPES)[: 3 if is_quick else None])
     frontier = [sys.executable, "-m", "frontier_cli.main"]
     plain, helped, dry, wall = [], [], [], []
-    model = str(root / next(iter(SHAPES)))
+    model = str(root / next(iter(memory)))
     planned = [*frontier, "train", str(root / "chats.jsonl"), "--model", model, "--dry-run", "-o", str(root / "none")]
     for _ in range(3 if is_quick else 9):
         plain.append(cpu_s([sys.executable, "-c", "pass"]))
@@ -162,12 +176,13 @@ def measure(root: Path, *, is_quick: bool) -> dict[str, Any]:
 def main() -> None:
     """Measures and prints a line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two shapes, fewer turns")
+    parser.add_argument("--quick", action="store_true", help="three shapes, fewer turns")
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=[], help="shapes to compare, in place of all")
     parser.add_argument("--json", action="store_true", help="one line on standard output")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
-        result = measure(Path(folder), is_quick=args.quick)
+        result = measure(Path(folder), args.shapes, is_quick=args.quick)
     print(json.dumps(result) if args.json else result)
 
 

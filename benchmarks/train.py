@@ -1,16 +1,18 @@
 """Supervised tokens per CPU second of the engine beside TRL and the plain Hugging Face Trainer, in one run.
 
-    python benchmarks/train.py [--quick] [--json]
+    python benchmarks/train.py [--quick] [--json] [--rounds N] [--only chats|long|dpo|telemetry]
 
 Every side trains the same small Qwen3 (hidden 256, 4 layers, 8,192 tokens) on the same 2,000 chats, whole real loops,
-taking turns step by step in one process; CPU time counts, one thread. A second set has a system prompt of 200 tokens, a
-third preference pairs. `ratios` are how many times faster the engine is: `trl_default` and `trl_default_long_prompt`
-(gradient checkpointing; bf16 autocast only where the CPU has bf16 instructions, for emulating them would flatter us),
-`trl_default_bf16` (with it all the same; not in `--quick`), `trl_best` (fp32, no checkpointing, grouped by length),
-`trl_packing` (best fit rows of 512), `hf_padded` (dynamic padding), `dpo` (TRL's
-DPOTrainer; the reference model's pass counts on both sides). Without TRL its parts are null. `telemetry_overhead` is
+taking turns step by step in one process; CPU time counts, one thread, from the second step on. Sides that don't choose
+their batches are given ours, step for step; short and long chats are spread evenly over them. A second set has a system
+prompt of 200 tokens, a third preference pairs. `ratios` are how many times faster the engine is: `trl_default` and
+`trl_default_long_prompt` (gradient checkpointing; bf16 autocast only where the CPU has bf16 instructions, for emulating
+them would flatter us), `trl_best` (fp32, no checkpointing, grouped by length), `trl_packing` (best fit rows of 512),
+`hf_padded` (dynamic padding), `dpo` (TRL's DPOTrainer; the
+reference model's pass counts on both sides). What a run leaves out, and TRL's parts without TRL, are null.
+`telemetry_overhead` is
 the share of a step's CPU time that telemetry's own calls take, `telemetry_paired` what the same step, forward and
-backward, takes more with telemetry than without, in turns, give or take `telemetry_paired_error`.
+backward, takes more with telemetry than without, in turns, give or take `telemetry_paired_error` (not in `--quick`).
 """
 
 from __future__ import annotations
@@ -49,14 +51,14 @@ GOALS = {
 
 HAS_BF16 = any(flag in Path("/proc/cpuinfo").read_text() for flag in ("avx512_bf16", "amx_bf16"))
 
+HAS_TRL = bool(find_spec("trl"))
+
+TELEMETRY_KEYS = ("telemetry_overhead", "telemetry_paired", "telemetry_paired_error")
+
 FULL_ROUNDS = 6
 
-SLOW = ("trl_default_bf16",)
-"""Sides whose step takes as long as a whole round of the others: they have one step a round and no warm-up."""
-
-COLD = ("trl_default", "trl_packing", "hf_padded")
-"""Sides that `--quick` counts from their first step on: it makes the optimizer's state, a hundredth of a step. We need
-a warm-up for the first step's self-check, TRL's grouping for beginning with the longest batch of all."""
+NUM_STEPS = 1000
+"""Steps each loop could make; it is ended long before."""
 
 
 def words(rng: random.Random, num: int) -> list[str]:
@@ -77,6 +79,19 @@ def chats(num: int, system_words: int, seed: int = 0) -> list[dict[str, Any]]:
         turns = [("system", system), ("user", asked), ("assistant", answer)]
         messages = [{"role": role, "content": text} for role, text in turns]
         found.append({"messages": messages, "metadata": {"skill": f"s{index % 5}", "level": index % 3}})
+    return found
+
+
+def spread(records: list[dict[str, Any]], size: int) -> list[dict[str, Any]]:
+    """Gives the records in an order in which each step of `size` that our loop draws has one of every length class."""
+    ranked = sorted(records, key=lambda record: len(json.dumps(record)))
+    share = len(records) // size
+    classes = [ranked[start : start + share] for start in range(0, len(records), share)]
+    for number, members in enumerate(classes):
+        random.Random(number).shuffle(members)
+    found = list(records)
+    for number, place in enumerate(our_order(len(records), size)[: len(records)]):
+        found[place] = classes[number % size][number // size]
     return found
 
 
@@ -108,8 +123,8 @@ class Turns:
         self.is_over = False
         self.error: BaseException | None = None
         self.go, self.done = threading.Semaphore(0), threading.Semaphore(0)
-        self.rates: list[float] = []
-        self.seconds: list[float] = []
+        self.seconds = 0.0
+        self.num_steps = self.num_tokens = 0
 
         def body() -> None:
             self.go.acquire()
@@ -133,8 +148,19 @@ class Turns:
         if self.error is not None:
             raise RuntimeError(f"{self.name} failed") from self.error
         if is_counted:
-            self.rates.append(sum(self.tokens(step) for step in range(first, self.step)) / seconds)
-            self.seconds.append(seconds / num_steps)
+            self.seconds += seconds
+            self.num_steps += num_steps
+            self.num_tokens += sum(self.tokens(step) for step in range(first, self.step))
+
+    @property
+    def rate(self) -> float:
+        """Supervised tokens per CPU second of all counted steps."""
+        return self.num_tokens / self.seconds
+
+    @property
+    def step_s(self) -> float:
+        """CPU seconds of a counted step."""
+        return self.seconds / self.num_steps
 
     def close(self) -> None:
         """Ends the loop at its next step."""
@@ -169,66 +195,99 @@ def load(folder: Path) -> Any:
 
 
 def ours(folder: Path, data: Path, units: list[Any], root: Path, **settings: Any) -> Turns:
-    """The engine, through its one door."""
+    """The engine, through its one door; its first step, with loading and self-check, is not counted."""
     from trainer.config import TrainerConfig
-    from trainer.data import plan_batches
     from trainer.engine import TrainerEngine
 
     config = TrainerConfig.from_mapping(
         {
             "model_dir": str(folder),
             "train_files": [str(data)],
-            "output_dir": str(root / f"ours-{data.stem}-{len(os.listdir(root))}"),
+            "output_dir": str(root / f"ours-{data.stem}"),
             "profile": "plain",
+            "max_length_tokens": 2048,
             "batch_size": BATCH,
-            "max_steps": 1000,
+            "max_steps": NUM_STEPS,
             "num_threads": 1,
             "device": "cpu",
             **settings,
         }
     )
-    plan = plan_batches(len(units), config.batch_size, 1000, seed=config.seed)
-    counts = [sum(example.num_supervised for index in batch for example in units[index]) for batch in plan]
-    return Turns("ours", lambda baton: TrainerEngine().run_job(config, callbacks=[baton]), counts.__getitem__)
+    size = config.batch_size
+    order = our_order(len(units), size)
+    counts = [
+        sum(example.num_supervised for index in order[start : start + size] for example in units[index])
+        for start in range(0, len(order), size)
+    ]
+    turns = Turns("ours", lambda baton: TrainerEngine().run_job(config, callbacks=[baton]), counts.__getitem__)
+    turns.run(1, is_counted=False)
+    return turns
+
+
+def our_order(num: int, size: int) -> list[int]:
+    """Gives the places our own loop draws, step after step."""
+    from trainer.data import plan_batches
+
+    return [index for batch in plan_batches(num, size, NUM_STEPS, seed=0) for index in batch]
+
+
+def warmed(lengths: list[int], order: list[int], size: int, num_steps: int) -> list[int]:
+    """Gives what a loop draws: the shortest alone in its uncounted first step, then `num_steps` counted ones."""
+    return [min(range(len(lengths)), key=lengths.__getitem__)] * size + order[: num_steps * size]
+
+
+def grouped_order(lengths: list[int], num_steps: int) -> list[int]:
+    """Gives `num_steps` batches of the Trainer's grouping by length, evenly from its longest to its shortest.
+
+    It draws from the longest batch of all downwards, so its own first few would count long chats alone.
+    """
+    import torch
+    from transformers.trainer_pt_utils import get_length_grouped_indices
+
+    order = get_length_grouped_indices(lengths, BATCH, generator=torch.Generator().manual_seed(0))
+    batches = [order[start : start + BATCH] for start in range(0, len(order) - BATCH + 1, BATCH)]
+    batches.sort(key=lambda batch: sum(lengths[index] for index in batch))
+    picked = [batches[(2 * number + 1) * len(batches) // (2 * num_steps)] for number in range(num_steps)]
+    random.Random(0).shuffle(picked)
+    return [index for batch in picked for index in batch]
 
 
 def arguments(kind: Any, root: Path, name: str, **more: Any) -> Any:
-    """Gives training arguments with everything but training off."""
+    """Gives training arguments with everything but training off; records are drawn in the order they stand in."""
     return kind(
         output_dir=str(root / name),
         per_device_train_batch_size=BATCH,
-        max_steps=1000,
+        max_steps=NUM_STEPS,
         use_cpu=True,
         report_to="none",
         save_strategy="no",
         logging_strategy="no",
         disable_tqdm=True,
-        **more,
+        **{"train_sampling_strategy": "sequential", **more},
     )
 
 
-def rows_of(units: list[Any]) -> Any:
+def rows_of(units: list[Any], order: list[int]) -> Any:
     """Gives the tokenised chats as a data set for the others: the very same ids and the same tokens supervised."""
     from datasets import Dataset
 
-    return Dataset.from_list(
-        [{"input_ids": one.ids, "completion_mask": [int(mark) for mark in one.is_supervised]} for (one,) in units]
-    )
+    rows = [{"input_ids": one.ids, "completion_mask": [int(mark) for mark in one.is_supervised]} for (one,) in units]
+    return Dataset.from_list(rows).select(order)
 
 
-def trl_sft(folder: Path, tokenizer: Any, units: list[Any], root: Path, name: str, **settings: Any) -> Turns:
+def trl_sft(folder: Path, tokenizer: Any, rows: Any, root: Path, name: str, **settings: Any) -> Turns:
     """TRL's supervised trainer with some settings over its defaults."""
     from trl import SFTConfig, SFTTrainer
 
     args = arguments(SFTConfig, root, name, completion_only_loss=True, **settings)
     if settings.get("packing"):
         args.per_device_train_batch_size = BATCH // 4  # about as many tokens a step as the others have
-    trainer = SFTTrainer(load(folder), args=args, train_dataset=rows_of(units), processing_class=tokenizer)
+    trainer = SFTTrainer(load(folder), args=args, train_dataset=rows, processing_class=tokenizer)
     trainer.data_collator = counting = CountingCollator(trainer.data_collator)
     return Turns(name, lambda baton: (trainer.add_callback(baton), trainer.train()), counting.counts.__getitem__)
 
 
-def hf_padded(folder: Path, units: list[Any], root: Path) -> Turns:
+def hf_padded(folder: Path, rows: Any, root: Path) -> Turns:
     """The plain Trainer, response-only labels, padded to the longest of a batch, fp32, no checkpointing."""
     import torch
     from transformers import Trainer, TrainingArguments
@@ -246,33 +305,27 @@ def hf_padded(folder: Path, units: list[Any], root: Path) -> Turns:
 
     counting = CountingCollator(collate)
     args = arguments(TrainingArguments, root, "hf", remove_unused_columns=False)
-    data = rows_of(units).with_format("torch")
-    trainer = Trainer(load(folder), args=args, train_dataset=data, data_collator=counting)
+    trainer = Trainer(load(folder), args=args, train_dataset=rows.with_format("torch"), data_collator=counting)
     return Turns("hf_padded", lambda baton: (trainer.add_callback(baton), trainer.train()), counting.counts.__getitem__)
 
 
-def take_turns(sides: dict[str, Turns], rounds: int, steps: int) -> dict[str, float]:
-    """Gives each side's median rate; everybody has a turn in each round, slow ones in every other."""
-    for name, turns in sides.items():
-        if name not in (COLD if rounds < FULL_ROUNDS // 2 else SLOW):
+def take_turns(sides: dict[str, Turns], rounds: int, steps: dict[str, int]) -> None:
+    """Gives everybody an uncounted step, then a turn in each round."""
+    for turns in sides.values():
+        if not turns.step:
             turns.run(1, is_counted=False)
-    for number in range(rounds):
+    for _ in range(rounds):
         for name, turns in sides.items():
-            if name not in SLOW:
-                turns.run(steps)
-            elif number % 2 == 0:
-                turns.run(1)
+            turns.run(steps.get(name, steps[""]))
     for turns in sides.values():
         turns.close()
-    return {name: statistics.median(turns.rates) for name, turns in sides.items()}
 
 
-def measure_sft(
-    root: Path, num: int, *, rounds: int, steps: int, has_trl: bool
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Gives rates on the ordinary chats and on those with a long system prompt."""
+def make_model(root: Path, num: int) -> Any:
+    """Makes the model, its tokenizer and the two sets of chats in a folder; gives the tokenizer."""
+    from transformers import AutoTokenizer
+
     from trainer import model_init
-    from trainer.data import read_training_data, tokenize
 
     model_init.PRESETS["benchmark"] = model_init.Preset(
         vocab_size=8192,
@@ -283,138 +336,91 @@ def measure_sft(
         head_dim=64,
         intermediate_size=768,
     )
-    folder = root / "model"
-    ordinary, long = chats(num, 18), chats(num, 100)
+    ordinary, long = (spread(chats(num, system_words), BATCH) for system_words in (18, 100))
+    for name, records in (("chats", ordinary), ("long", long)):
+        (root / f"{name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     texts = [turn["content"] for record in ordinary + long[:1] for turn in record["messages"]]
-    model_init.init_model(folder, preset="benchmark", corpus=texts, seed=0)
-    from transformers import AutoTokenizer
+    model_init.init_model(root / "model", preset="benchmark", corpus=texts, seed=0)
+    return AutoTokenizer.from_pretrained(root / "model")
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    found = []
-    for name, records in (("ordinary", ordinary), ("long", long)):
-        data = root / f"{name}.jsonl"
-        data.write_text("".join(json.dumps(record) + "\n" for record in records))
-        examples, _ = tokenize(tokenizer, read_training_data([data], "plain").samples, 2048)
-        units = [(example,) for example in examples]
-        sizes = [len(one.ids) for one in examples]
-        share = sum(one.num_supervised for one in examples) / sum(sizes)
-        note(f"{name}: {sum(sizes) / len(sizes):.0f} tokens a chat, at most {max(sizes)}, {share:.1%} supervised")
-        sides = {"ours": ours(folder, data, units, root)}
-        if has_trl:
-            sides["trl_default"] = trl_sft(folder, tokenizer, units, root, "trl_default", bf16=HAS_BF16)
-        if name == "ordinary":
-            sides["hf_padded"] = hf_padded(folder, units, root)
-            if has_trl:
-                plain = {"bf16": False, "gradient_checkpointing": False}
-                if num == NUM_SAMPLES and not HAS_BF16:
-                    sides["trl_default_bf16"] = trl_sft(folder, tokenizer, units, root, "trl_default_bf16")
-                grouped = {"train_sampling_strategy": "group_by_length"}
-                packed = {"packing": True, "max_length": 512}
-                sides["trl_best"] = trl_sft(folder, tokenizer, units, root, "trl_best", **plain, **grouped)
-                sides["trl_packing"] = trl_sft(folder, tokenizer, units, root, "trl_packing", **plain, **packed)
-        found.append(take_turns(sides, rounds if name == "ordinary" else max(1, rounds // 2), steps))
-    return found[0], found[1]
+
+def measure_sft(root: Path, tokenizer: Any, name: str, *, rounds: int, is_quick: bool) -> dict[str, float]:
+    """Gives every side's rate on the ordinary chats ("chats") or on those with a long system prompt ("long")."""
+    from trainer.data import read_training_data, tokenize
+
+    folder, data = root / "model", root / f"{name}.jsonl"
+    examples, _ = tokenize(tokenizer, read_training_data([data], "plain").samples, 2048)
+    units = [(example,) for example in examples]
+    sizes = [len(one.ids) for one in examples]
+    share = sum(one.num_supervised for one in examples) / sum(sizes)
+    note(f"{name}: {sum(sizes) / len(sizes):.0f} tokens a chat, at most {max(sizes)}, {share:.1%} supervised")
+    sides = {"ours": ours(folder, data, units, root)}
+    # Batches of like length differ from each other, so grouping gets more of them.
+    steps = {"": 1, "trl_best": 2} if is_quick else {"": 4}
+    same = rows_of(units, warmed(sizes, our_order(len(units), BATCH)[BATCH:], BATCH, rounds * steps[""]))
+    if HAS_TRL:
+        sides["trl_default"] = trl_sft(folder, tokenizer, same, root, "trl_default", bf16=HAS_BF16)
+    if name == "chats":
+        sides["hf_padded"] = hf_padded(folder, same, root)
+    if name == "chats" and HAS_TRL:
+        plain = {"bf16": False, "gradient_checkpointing": False}
+        num_grouped = rounds * steps.get("trl_best", steps[""])
+        grouped = rows_of(units, warmed(sizes, grouped_order(sizes, num_grouped), BATCH, num_grouped))
+        sides["trl_best"] = trl_sft(folder, tokenizer, grouped, root, "trl_best", **plain)
+        packed = {"packing": True, "max_length": 512, "train_sampling_strategy": "random"}
+        every = rows_of(units, list(range(len(units))))
+        sides["trl_packing"] = trl_sft(folder, tokenizer, every, root, "trl_packing", **plain, **packed)
+    take_turns(sides, rounds, steps)
+    return {side: turns.rate for side, turns in sides.items()}
 
 
 def pairs(num: int) -> list[dict[str, Any]]:
     """Gives preference pairs: a prompt of some length, a right and a wrong short answer."""
     rng = random.Random(1)
     return [
-        {"prompt": record["messages"][:2], "chosen": record["messages"][2:], "rejected": other["messages"][2:]}
+        {
+            "prompt": record["messages"][:2],
+            "chosen": record["messages"][2:],
+            "rejected": other["messages"][2:],
+            "metadata": {"skill": "pair"},
+        }
         for record, other in zip(chats(num, 18, seed=2), chats(num, 18, seed=rng.randint(3, 9)), strict=True)
     ]
 
 
-def pair_units(tokenizer: Any, records: list[dict[str, Any]]) -> list[Any]:
-    """Gives the pairs as units of two examples, ids as TRL makes them: prompt, then answer."""
-    from trainer.chat_template import encode, render
-    from trainer.data import Example
-
-    sides = [record["prompt"] + record[side] for record in records for side in ("chosen", "rejected")]
-    rows = encode(tokenizer, [render(tokenizer, messages) for messages in sides])
-    examples = [Example(ids=ids, is_supervised=mask, tag="skill=pair", place="") for ids, mask in rows]
-    return list(zip(examples[0::2], examples[1::2], strict=True))
-
-
-class PairRecipe:
-    """Preference training over given pairs; the reference model's scores are made by the engine's own layout."""
-
-    def __init__(self, folder: Path, units: list[Any]) -> None:
-        self.folder, self.pairs = folder, units
-        self.seconds = 0.0
-
-    def begin(self, bench: Any) -> None:
-        """Scores every pair once under the reference, and notes what that costs."""
-        import torch
-
-        from trainer.losses import sequence_logps
-
-        start = time.process_time()
-        self.scores = torch.zeros(len(bench.units), 2)
-
-        def score(rows: Any) -> Any:
-            given = (rows.hidden_NH, rows.head, rows.target_N, rows.weight_N, rows.sample_N)
-            return sequence_logps(*given, num_samples=rows.num_samples)[0]
-
-        for places, scores in bench.map_rows(bench.model, score):
-            self.scores[list(places)] = scores.view(-1, 2)
-        self.seconds = (time.process_time() - start) / len(bench.units)
-
-    def measure(self, rows: Any) -> None:
-        """A pair's loss needs no other pass."""
-
-    def loss(self, rows: Any) -> Any:
-        """Gives the preference loss."""
-        from trainer.losses import dpo
-
-        given = (rows.hidden_NH, rows.head, rows.target_N, rows.weight_N, rows.sample_N)
-        reference = self.scores[list(rows.index_U)].flatten()
-        return dpo(*given, reference_S=reference, beta=0.1, total=rows.step.num_units)
-
-
-def measure_dpo(root: Path, *, num: int, rounds: int, steps: int) -> tuple[float, float]:
-    """Gives CPU seconds of a preference step: ours (with the reference's share) and TRL's."""
+def measure_dpo(root: Path, tokenizer: Any, *, num: int, num_steps: int) -> tuple[float, float]:
+    """Gives CPU seconds of a preference step: ours, with the reference's share of one pass over the data, and TRL's."""
     from datasets import Dataset
-    from transformers import AutoTokenizer
     from trl import DPOConfig, DPOTrainer
 
-    from frontier_core.events import EventSink
     from trainer.config import TrainerConfig
-    from trainer.control import Control
-    from trainer.hf_trainer import FrontierTrainer, Schedule
+    from trainer.methods.dpo import PreferenceRecipe
 
-    folder = root / "model"
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    records = pairs(num)
-    units = pair_units(tokenizer, records)
-    (root / "dpo" / "control").mkdir(parents=True)
-    config = TrainerConfig(
-        model_dir=str(folder),
-        train_files=("pairs",),
-        output_dir=str(root / "dpo"),
-        batch_size=PAIRS,
-        max_steps=1000,
-        device="cpu",
-        num_threads=1,
-    )
-    recipe = PairRecipe(folder, units)
-    sink = EventSink(root / "dpo" / "events.jsonl")
-    trainer = FrontierTrainer(load(folder), tokenizer, units, recipe, config=config, num_steps=1000, sink=sink)
-    schedule = Schedule(config, Control(root / "dpo" / "control", run_id="dpo", is_writer=True), None)
-    schedule.trainer = trainer
-    trainer.add_callback(schedule)
-    trainer.prepare_recipe(None)
+    folder, data = root / "model", root / "pairs.jsonl"
+    records = spread(pairs(num), PAIRS)
+    data.write_text("".join(json.dumps(record) + "\n" for record in records))
+    config = TrainerConfig(model_dir=str(folder), train_files=(str(data),), output_dir="none", profile="plain")
+    recipe = PreferenceRecipe(config)
+    units, _ = recipe.units(tokenizer, recipe.read(config), config)
+    reference = [0.0]
+    begin = PreferenceRecipe.begin
 
+    def timed(recipe: Any, bench: Any) -> None:
+        start = time.process_time()
+        begin(recipe, bench)
+        reference[0] = (time.process_time() - start) / len(bench.units)
+
+    PreferenceRecipe.begin = timed  # type: ignore[method-assign]
+    mine = ours(folder, data, units, root, method="dpo", batch_size=PAIRS)
     args = arguments(DPOConfig, root, "trl_dpo", max_length=None, bf16=HAS_BF16)
     args.per_device_train_batch_size = PAIRS
-    other = DPOTrainer(load(folder), args=args, train_dataset=Dataset.from_list(records), processing_class=tokenizer)
-    sides = {
-        "ours": Turns("ours dpo", lambda baton: (trainer.add_callback(baton), trainer.train()), lambda _: 1),
-        "trl_default": Turns("trl dpo", lambda baton: (other.add_callback(baton), other.train()), lambda _: 1),
-    }
-    take_turns(sides, rounds, steps)
-    mine = statistics.median(sides["ours"].seconds) + recipe.seconds * PAIRS
-    return mine, statistics.median(sides["trl_default"].seconds)
+    lengths = [sum(len(example.ids) for example in unit) for unit in units]
+    order = warmed(lengths, our_order(len(units), PAIRS)[PAIRS:], PAIRS, num_steps)
+    same = Dataset.from_list(records).remove_columns("metadata").select(order)
+    other = DPOTrainer(load(folder), args=args, train_dataset=same, processing_class=tokenizer)
+    theirs = Turns("trl dpo", lambda baton: (other.add_callback(baton), other.train()), lambda _: 1)
+    take_turns({"ours": mine, "trl_default": theirs}, num_steps, {"": 1})
+    return mine.step_s + reference[0] * PAIRS, theirs.step_s
 
 
 def telemetry_trainer(root: Path) -> Any:
@@ -427,7 +433,7 @@ def telemetry_trainer(root: Path) -> Any:
     from trainer.hf_trainer import FrontierTrainer
     from trainer.sft import SupervisedRecipe
 
-    folder, data = root / "model", root / "ordinary.jsonl"
+    folder, data = root / "model", root / "chats.jsonl"
     tokenizer = AutoTokenizer.from_pretrained(folder)
     examples, _ = tokenize(tokenizer, read_training_data([data], "plain").samples, 2048)
     units = [(example,) for example in examples]
@@ -491,8 +497,10 @@ def measure_telemetry(root: Path, *, batches: int) -> dict[str, float]:
     lines = (time.process_time() - start) / trainer.config.logging_every_steps
     a_step = off / (2 * batches)
     marks = likeliest_seconds(trainer, rows=trainer.step_tokens)
-    return {
-        "telemetry_overhead": round((own[0] / (2 * batches) + marks + lines) / a_step, 4),
+    found = {"telemetry_overhead": round((own[0] / (2 * batches) + marks + lines) / a_step, 4)}
+    if batches == 1:
+        return found
+    return found | {
         "telemetry_paired": round(statistics.median(shares) + lines / a_step, 4),
         "telemetry_paired_error": round(1.25 * statistics.stdev(shares) / len(shares) ** 0.5, 4),
     }
@@ -520,42 +528,54 @@ def note(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def main() -> None:
-    """Measures and prints a table, or one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few steps a side")
-    parser.add_argument("--json", action="store_true", help="one line on standard output")
-    args = parser.parse_args()
-    warnings.simplefilter("ignore")
-    import torch
-
-    torch.set_num_threads(1)
-    has_trl = bool(find_spec("trl"))
-    if not has_trl:
-        note("trl is not installed: its parts are null")
-    if has_trl and not HAS_BF16:
-        note("this CPU has no bf16 instructions: TRL's defaults run in fp32")
-    rounds, steps = (2, 1) if args.quick else (FULL_ROUNDS, 4)
+def measure(root: Path, only: str, rounds: int, *, is_quick: bool) -> dict[str, Any]:
+    """Measures the parts asked for; those left out are None."""
+    rounds = rounds or (2 if is_quick else FULL_ROUNDS)
+    tokenizer = make_model(root, NUM_SAMPLES // 5 if is_quick else NUM_SAMPLES)
+    rates: dict[str, dict[str, float]] = {"chats": {}, "long": {}}
+    for number, name in enumerate(rates, 1):
+        if only in ("", name):
+            rates[name] = measure_sft(root, tokenizer, name, rounds=max(1, rounds // number), is_quick=is_quick)
+    overhead: dict[str, float | None] = dict.fromkeys(TELEMETRY_KEYS)
+    if only in ("", "telemetry"):
+        overhead |= measure_telemetry(root, batches=1 if is_quick else 10 * rounds)
     preference: tuple[float, float] | None = None
-    with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):  # the peers print
-        num = 400 if args.quick else NUM_SAMPLES
-        ordinary, long = measure_sft(Path(folder), num, rounds=rounds, steps=steps, has_trl=has_trl)
-        overhead = measure_telemetry(Path(folder), batches=2 if args.quick else 60)
-        if has_trl:
-            num = PAIRS * (4 if args.quick else 40)
-            preference = measure_dpo(Path(folder), num=num, rounds=max(1, rounds // 2), steps=steps)
+    if HAS_TRL and only in ("", "dpo"):
+        num, num_steps = (PAIRS * 4, 1) if is_quick else (PAIRS * 40, 2 * rounds)
+        preference = measure_dpo(root, tokenizer, num=num, num_steps=num_steps)
     ratios: dict[str, float | None] = dict.fromkeys(["trl_default", "trl_best", "trl_packing", "hf_padded"])
-    ratios |= {name: round(ordinary["ours"] / rate, 2) for name, rate in ordinary.items() if name != "ours"}
-    ratios["trl_default_long_prompt"] = round(long["ours"] / long["trl_default"], 2) if has_trl else None
+    ratios |= {name: round(rates["chats"]["ours"] / rate, 2) for name, rate in rates["chats"].items() if name != "ours"}
+    long = rates["long"]
+    ratios["trl_default_long_prompt"] = round(long["ours"] / long["trl_default"], 2) if len(long) > 1 else None
     ratios["dpo"] = round(preference[1] / preference[0], 2) if preference else None
-    result: dict[str, Any] = {
-        "supervised_tokens_per_cpu_s": {name: round(rate, 1) for name, rate in ordinary.items()},
+    return {
+        "supervised_tokens_per_cpu_s": {name: round(rate, 1) for name, rate in rates["chats"].items()},
         "supervised_tokens_per_cpu_s_long_prompt": {name: round(rate, 1) for name, rate in long.items()},
         "dpo_cpu_s_per_step": [round(value, 3) for value in preference] if preference else None,
         **overhead,
         "ratios": ratios,
         "goals": GOALS,
     }
+
+
+def main() -> None:
+    """Measures and prints a table, or one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few steps a side")
+    parser.add_argument("--json", action="store_true", help="one line on standard output")
+    parser.add_argument("--rounds", type=int, default=0, help=f"turns a side (2 with --quick, else {FULL_ROUNDS})")
+    parser.add_argument("--only", choices=("chats", "long", "dpo", "telemetry"), default="", help="one part")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    import torch
+
+    torch.set_num_threads(1)
+    if not HAS_TRL:
+        note("trl is not installed: its parts are null")
+    elif not HAS_BF16:
+        note("this CPU has no bf16 instructions: TRL's defaults run in fp32")
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):  # the peers print
+        result = measure(Path(folder), args.only, args.rounds, is_quick=args.quick)
     if args.json:
         print(json.dumps(result))
         return

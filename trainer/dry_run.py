@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
@@ -20,39 +19,16 @@ from frontier_core.profiles import profile_named
 from trainer.chat_template import apply_profile
 from trainer.checkpoints import resolve_model
 from trainer.config import TrainerConfig
-from trainer.data import Unit, plan_batches
-from trainer.layout import FlatBatch
 from trainer.light_tokenizer import LightTokenizer
-from trainer.packing import make_passes
+from trainer.memory import ModelShape, memory_estimate
 from trainer.recipes import recipe_for, units_per_step
 from trainer.sources import pinned
 
 EXACT_RECORDS = 1000
 """Records that are all encoded; of more, this many are, evenly spread."""
 
-_RUNTIME_BYTES = 110_000_000
-"""What torch takes for itself once it computes (kernels, buffers, fragments): measured on a CPU, 104 to 114 MB."""
-
-LOOKED_AT_STEPS = 64
-"""Steps whose passes are laid out to find the largest."""
-
 WHOLE = ("dpo", "grpo")
 """Methods whose records are all encoded: what they draw is more than one sample, or lies beside the samples."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelShape:
-    """Sizes of a decoder: weights in all, and what its activations are made of."""
-
-    num_parameters: int
-    num_layers: int
-    hidden: int
-    feed_forward: int
-    query: int
-    key: int
-    num_heads: int
-    vocabulary: int
-    has_norm_of_heads: bool
 
 
 def plan_run(config: TrainerConfig, origins: dict[str, str] | None = None) -> dict[str, Any]:
@@ -148,50 +124,3 @@ def _num_weights(folder: Path) -> int:
             header = json.loads(stream.read(size))
         total += sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
     return total
-
-
-def memory_estimate(shape: ModelShape, units: Sequence[Unit], config: TrainerConfig, num_steps: int) -> dict[str, int]:
-    """Gives bytes of a full fine-tuning step: `weights`, `optimizer`, `gradients`, `activations`, `runtime`, `peak`.
-
-    The largest pass of the run's own first `LOOKED_AT_STEPS` steps counts. Activations are what the flat layout keeps
-    for the gradient, layer by layer; logits are kept once and their gradient made once.
-    """
-    size = config.batch_size
-    largest = 0
-    layout = "padded" if config.layout == "padded" else "shared"
-    for step in plan_batches(len(units), size, min(num_steps, LOOKED_AT_STEPS), seed=config.seed):
-        numbered = [(index, units[index]) for index in step]
-        passes = make_passes(numbered, layout=layout, max_forward_tokens=config.max_forward_tokens)
-        largest = max(largest, *(_activation_bytes(shape, one) for one in passes))
-    weights = 4 * shape.num_parameters
-    return {
-        "weights": weights,
-        "gradients": weights,
-        "optimizer": 2 * weights,
-        "activations": largest,
-        # Activations go as gradients come, so the two are never whole at once.
-        "runtime": _RUNTIME_BYTES,
-        "peak": _RUNTIME_BYTES + 3 * weights + max(largest + 4 * shape.vocabulary * shape.hidden, weights),
-    }
-
-
-def _activation_bytes(shape: ModelShape, one: Any) -> int:
-    batch = one.batch
-    if isinstance(batch, FlatBatch):
-        tokens, rows = len(batch.ids_T), len(batch.row_R)
-        scores = 0
-        for index, span in enumerate(batch.segments):
-            above = sum(part.end - part.start for part in batch.chain(index))
-            own = span.end - span.start
-            scores += own * (own + above)
-    else:
-        tokens = rows = batch.ids_BT.size
-        scores = 0
-    hidden, query, key, forward = shape.hidden, shape.query, shape.key, shape.feed_forward
-    normed = query + key if shape.has_norm_of_heads else 0
-    per_token = 4 * hidden + normed + 3 * query + 3 * key + 4 * forward
-    whole = (shape.num_layers - 1) * (tokens * per_token + scores * shape.num_heads)
-    last = tokens * (2 * hidden + 4 * key) + rows * per_token
-    backward = tokens * 3 * forward
-    logits = 3 * one.num_supervised * shape.vocabulary
-    return int(4 * (whole + last + max(backward, logits)))
