@@ -14,8 +14,9 @@ UNKNOWN = "unknown"
 READ_CHARS = 4000
 """How much of a text is looked at."""
 LEAST_HITS = 3
+LEAST_SHARE = 0.1
 LEAD = 1.3
-"""How many small words there must be, and how far ahead of the next language's."""
+"""How many small words there must be, what share of all words, and how far ahead of the next language's."""
 
 SMALL_WORDS = {
     "en": "the of and to in is that it for was with as are this be have not from you which or an what how your can",
@@ -62,11 +63,14 @@ def language_of(text: str) -> str:
         if found[language] >= LEAST_HITS and found[language] > 0.3 * len(_LETTER.findall(text)):
             return language
     hits: Counter[str] = Counter()
-    for word in _WORD.findall(text.lower()):
+    words = _WORD.findall(text.lower())
+    for word in words:
         languages = _LANGUAGES_OF.get(word, ())
         for language in languages:
             hits[language] += 1
     ranked = hits.most_common(2)
-    if not ranked or ranked[0][1] < LEAST_HITS or (len(ranked) > 1 and ranked[0][1] < LEAD * ranked[1][1]):
+    if not ranked or ranked[0][1] < max(LEAST_HITS, LEAST_SHARE * len(words)):
+        return UNKNOWN
+    if len(ranked) > 1 and ranked[0][1] < LEAD * ranked[1][1]:
         return UNKNOWN
     return ranked[0][0]
