@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from frontier_core.domains import Domain
 from frontier_core.errors import FrontierError, UsageError
@@ -19,14 +20,14 @@ from frontier_core.profiles import ProfileName, undress
 from frontier_core.records import Message, Record, TagStats, last_assistant, tag_of
 from frontier_core.seeds import HELD_OUT_SHARE
 from frontier_ops.answering import ANSWER_TOKENS, Model, answer_all
-from generators import formats, synth
+from generators import synth
 from generators.synth import Request
 from generators.table import GENERATORS
 from generators.teachers.journal import Journal
-from validators.answers import judge_answer, needs_sandbox
-from validators.base import Verdict
-from validators.sandbox.backend import open_sandbox
-from validators.sandbox.contract import Sandbox
+
+if TYPE_CHECKING:
+    from validators.base import Verdict
+    from validators.sandbox.contract import Sandbox
 
 SPEC = "eval_item"
 JOURNAL_SUFFIX = ".answers"
@@ -47,9 +48,16 @@ def eval_requests(domains: Sequence[Domain], num: int, *, levels: Sequence[int] 
     return requests
 
 
+def asked(requests: Sequence[Request], seed: int, profile: str, sandbox: str) -> str:
+    """Gives what stands for all that is asked of a model: the problems and their makers, their form, their judge."""
+    return sha256(f"{synth.Plan(requests=requests, seed=seed).digest()} {profile} {sandbox}".encode()).hexdigest()[:16]
+
+
 def conversation(record: Record, profile: ProfileName) -> list[Message]:
     """Gives the turns a model must continue: everything before the last answer."""
-    chat = formats.convert(record, "chat", profile=profile)
+    from generators.formats import convert
+
+    chat = convert(record, "chat", profile=profile)
     messages: list[Message] = chat["messages"]
     return messages[:-1]
 
@@ -91,9 +99,10 @@ def _limits(model: Model, records: Sequence[Record], profile: ProfileName) -> li
     """Gives how long each answer may be: somewhat longer than the longest reference of its skill and level."""
     if model.folder is None:
         return [ANSWER_TOKENS] * len(records)
+    from generators.formats import convert
     from trainer.generate import token_counts
 
-    references = [last_assistant(formats.convert(record, "chat", profile=profile)) for record in records]
+    references = [last_assistant(convert(record, "chat", profile=profile)) for record in records]
     longest: dict[str, int] = {}
     for record, count in zip(records, token_counts(model.folder, references), strict=True):
         cell = tag_of(record["metadata"])
@@ -124,6 +133,11 @@ def ask_and_judge(
     Raises:
         SandboxError: plans can't be run at all; nobody is allowed to guess.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from validators.answers import judge_answer, needs_sandbox
+    from validators.sandbox.backend import open_sandbox
+
     with ExitStack() as stack:
         box: Sandbox | None = None
         if any(map(needs_sandbox, records)):
@@ -149,9 +163,11 @@ def ask_and_judge(
 
 
 def _item(model: Model, record: Record, answer: str, verdict: Verdict, profile: ProfileName) -> Record:
+    from generators.formats import convert
+
     metadata = record["metadata"]
     prompt = conversation(record, profile)
-    reference = last_assistant(formats.convert(record, "chat", profile=profile))
+    reference = last_assistant(convert(record, "chat", profile=profile))
     return {
         "kind": SPEC,
         "run_id": model.run_id,
