@@ -36,21 +36,26 @@ SPARE_TOKENS = 8
 """Tokens an answer may have beyond five quarters of the longest reference of its cell."""
 
 
-def eval_requests(domains: Sequence[Domain], num: int, *, levels: Sequence[int] = ()) -> list[Request]:
-    """Asks for `num` held-out problems of every cell, or as many as the cell surely has."""
+def _cells(domains: Sequence[Domain], levels: Sequence[int]) -> list[tuple[Domain, int]]:
     cells = [(domain, level) for domain in domains for level in domain.levels if not levels or level in levels]
     if not cells:
         raise UsageError("nothing to evaluate: no domain has these levels", hint="check --skill and --level")
+    return cells
+
+
+def eval_requests(domains: Sequence[Domain], num: int, *, levels: Sequence[int] = ()) -> list[Request]:
+    """Asks for `num` held-out problems of every cell, or as many as the cell surely has."""
     requests = []
-    for domain, level in cells:
+    for domain, level in _cells(domains, levels):
         surely = GENERATORS.get(domain.skill).capacity(level) * HELD_OUT_SHARE // 100
         requests.append(Request(domain=domain, level=level, count=max(1, min(num, surely))))
     return requests
 
 
-def asked(requests: Sequence[Request], seed: int, profile: str, sandbox: str) -> str:
+def asked(domains: Sequence[Domain], num: int, *, levels: Sequence[int], seed: int, profile: str, sandbox: str) -> str:
     """Gives what stands for all that is asked of a model: the problems and their makers, their form, their judge."""
-    return sha256(f"{synth.Plan(requests=requests, seed=seed).digest()} {profile} {sandbox}".encode()).hexdigest()[:16]
+    wanted = [Request(domain=domain, level=level, count=num) for domain, level in _cells(domains, levels)]
+    return sha256(f"{synth.Plan(requests=wanted, seed=seed).digest()} {profile} {sandbox}".encode()).hexdigest()[:16]
 
 
 def conversation(record: Record, profile: ProfileName) -> list[Message]:

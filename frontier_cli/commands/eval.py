@@ -53,7 +53,8 @@ def command(
     from frontier_ops.stage_files import Target, earlier, write_lines
 
     chosen = choose_domains(load_domains(domains or None), options.split_names(skill))
-    requests = evaluation.eval_requests(chosen, num, levels=level)
+    form = profile_named(profile)
+    asked = evaluation.asked(chosen, num, levels=level, seed=seed, profile=form, sandbox=sandbox)
     found = answering.identify(model, on_note=console.note, key_env=key_env, concurrency=concurrency)
     path = "/dev/null" if json and output == "-" else output
     target = Target(output=path, pipe=console.data_stream())
@@ -62,11 +63,12 @@ def command(
         "stage": "eval",
         "sources": [] if found.folder is None else list(dict.fromkeys((str(found.folder), model))),
         "seed": seed,
-        "params": {**about, "model": found.place, "asked": evaluation.asked(requests, seed, profile, sandbox)},
+        "params": {**about, "model": found.place, "asked": asked},
     }
     if found.folder is not None and (done := earlier(target, **made, outcomes=["mean_accuracy"])):
         console.note(f"up to date: {done.num_out} answers")
         return _tell(list(read_records(path)), about, as_json=json)
+    requests = evaluation.eval_requests(chosen, num, levels=level)
     kept = evaluation.journal_path(journal, output)
     with console.Progress("eval", sum(request.count for request in requests)) as progress:
         items = list(
@@ -74,7 +76,7 @@ def command(
                 found,
                 requests,
                 seed=seed,
-                profile=profile_named(profile),
+                profile=form,
                 sandbox=sandbox,
                 journal=kept,
                 on_note=console.note,
