@@ -6,6 +6,7 @@ we call it ourselves (make_context, invoke), so that exits are ours.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from errno import EDQUOT, EFBIG, EIO, ENOSPC
@@ -15,6 +16,8 @@ from frontier_cli.table import COMMANDS, find_command, group_commands
 EXTRAS = dict.fromkeys(("torch", "transformers", "tokenizers", "accelerate", "safetensors", "peft"), "train")
 EXTRAS |= dict.fromkeys(("starlette", "uvicorn", "httpx"), "serve") | dict.fromkeys(("httptools", "jinja2"), "llm")
 EXTRAS |= {"rdflib": "graphs", "ray": "ray", "pyarrow": "parquet", "reasoning_gym": "rg"}
+YOUNG_OBJECTS = 20_000
+"""New objects before garbage is looked for: imports make thousands that all stay, a tenth of the start went there."""
 EXIT_MISSING = 3
 EXIT_USAGE, EXIT_BUG, EXIT_SIGINT, EXIT_SIGPIPE, EXIT_SIGTERM = 2, 70, 130, 141, 143
 
@@ -24,6 +27,7 @@ def run() -> None:
     if sys.stdout is None or sys.stdin is None:
         os.write(2, b"error: standard input or output is closed\n")
         os._exit(EXIT_USAGE)
+    gc.set_threshold(YOUNG_OBJECTS)
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()

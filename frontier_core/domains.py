@@ -69,7 +69,7 @@ def load_domains(path: str | Path | None = None) -> list[Domain]:
 
     file = Path(path) if path else (Path("domains.yaml") if Path("domains.yaml").exists() else shipped("domains.yaml"))
     try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        document = _document(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UsageError(f"{file}: no such file", hint="frontier ships a domains.yaml; leave --domains out") from error
     except UnicodeDecodeError as error:
@@ -92,6 +92,16 @@ def load_domains(path: str | Path | None = None) -> list[Domain]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ConfigError(f"{file}: domain {twice!r} is listed twice")
     return domains
+
+
+def _document(text: str) -> Any:
+    """Reads YAML by libyaml, ten times as fast, where it is there; what is wrong with a text the slow reader tells."""
+    import yaml
+
+    try:
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError:
+        return yaml.safe_load(text)
 
 
 def _domain(entry: Any, everybody: tuple[str, ...], where: str) -> Domain:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -31,6 +33,8 @@ def in_order(
         look_ahead: items read beyond the last result yielded, at least `workers`.
         stop: called at the end, whatever it was, to make calls under way return soon; then they are waited for.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     pool = ThreadPoolExecutor(workers, thread_name_prefix="in-order")
     reader = _Reader(items, lambda item: pool.submit(work, item), max(look_ahead, workers))
     reader.start()

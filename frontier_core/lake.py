@@ -38,12 +38,17 @@ _MANIFEST = re.compile(r"(\d{8})\.json")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lake:
-    """One state of a lake, as a manifest describes it; `retired` entries are shards with reason and consequences."""
+    """One state of a lake, as a manifest describes it; `retired` entries are shards with reason and consequences.
+
+    `added` entries are the files that are in it line by line, {sha256, license, num_records}; a shard that is retired
+    takes all of them along, since nobody knows which of their lines were in it.
+    """
 
     path: Path
     generation: int = 0
     shards: list[Shard] = field(default_factory=list)
     retired: list[dict[str, Any]] = field(default_factory=list)
+    added: list[dict[str, Any]] = field(default_factory=list)
 
     @staticmethod
     def open(place: str | Path) -> Lake:
@@ -122,7 +127,8 @@ def read_manifest(path: Path, generation: int) -> Lake:
         if document["schema"] != SCHEMA:
             raise ValueError(document["schema"])
         shards = [Shard(**entry) for entry in document["shards"]]
-        return Lake(path=path, generation=generation, shards=shards, retired=document["retired"])
+        added = document.get("added", [])
+        return Lake(path=path, generation=generation, shards=shards, retired=document["retired"], added=added)
     except (ValueError, KeyError, TypeError) as error:
         raise DataError("is no manifest of a lake", path=str(file), code="manifest") from error
 

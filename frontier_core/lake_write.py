@@ -32,6 +32,7 @@ from frontier_core.lake import (
     refuse_foreign,
 )
 from frontier_core.lake_shard import MAX_BYTES, MAX_RECORDS, Shard, ShardPart, ShardWriter, is_temp
+from frontier_core.lineage import trusted_digest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,8 +74,18 @@ def writing(path: Path, *, create: bool = False) -> Iterator[Lake]:
         os.close(descriptor)
 
 
-def _commit(lake: Lake, shards: Sequence[Shard], retired: Sequence[dict[str, Any]], command: str) -> int:
-    """Makes the next state: shards durable under their names first, the manifest last. Gives its number."""
+def _commit(
+    lake: Lake,
+    shards: Sequence[Shard],
+    command: str,
+    *,
+    retired: Sequence[dict[str, Any]] | None = None,
+    added: Sequence[dict[str, Any]] | None = None,
+) -> int:
+    """Makes the next state: shards durable under their names first, the manifest last. Gives its number.
+
+    What is None is as it was in the lake's present state.
+    """
     fsync_dir(lake.path / SHARDS)
     number = max([lake.generation, *generations(lake.path)]) + 1
     document = {
@@ -84,7 +95,8 @@ def _commit(lake: Lake, shards: Sequence[Shard], retired: Sequence[dict[str, Any
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "num_records": sum(shard.num_records for shard in shards),
         "shards": [shard.to_record() for shard in shards],
-        "retired": list(retired),
+        "retired": list(lake.retired if retired is None else retired),
+        "added": list(lake.added if added is None else added),
     }
     write_bytes(manifest_path(lake.path, number), orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
     return number
@@ -93,7 +105,10 @@ def _commit(lake: Lake, shards: Sequence[Shard], retired: Sequence[dict[str, Any
 # ---- add -------------------------------------------------------------------------------------------------------------
 @dataclass(slots=True, kw_only=True)
 class Added:
-    """What `add` did; `generation` is the state it made, 0 when there was nothing to add."""
+    """What `add` did; `generation` is the state it made, 0 when there was nothing to add.
+
+    `is_known`: the files were all in the lake already, by their digests, and none was read.
+    """
 
     num_in: int = 0
     num_added: int = 0
@@ -101,6 +116,7 @@ class Added:
     num_rejected: int = 0
     generation: int = 0
     shards: list[Shard] = field(default_factory=list)
+    is_known: bool = False
 
 
 class Known:
@@ -175,11 +191,14 @@ def add(
     for source in sources:
         if source != "-" and not Path(source).is_file():
             raise UsageError(f"{source}: no such file", hint="check the path, or use - for a pipe")
+    if (known_before := _all_known(path, sources, license_name)) is not None:
+        return known_before
     with writing(path, create=True) as lake:
         adder = _Adder(lake, result)
         try:
             for source in sources:
                 adder.begin(source)
+                before = result.num_in, result.num_rejected
                 for row in read_rows(source):
                     result.num_in += 1
                     if row.problem is not None:
@@ -192,6 +211,8 @@ def add(
                     if on_progress and not result.num_in % 1024:
                         on_progress(result.num_in)
                 adder.flush()
+                if result.num_rejected == before[1]:
+                    adder.note_whole(license_name, result.num_in - before[0])
             shards = adder.finish()
         except BaseException:
             adder.abort()
@@ -199,8 +220,23 @@ def add(
         if shards:
             known = {shard.sha256 for shard in lake.shards}
             result.shards = [shard for shard in shards if shard.sha256 not in known]
-            result.generation = _commit(lake, [*lake.shards, *result.shards], lake.retired, command)
+            whole = {(entry["sha256"], entry["license"]): entry for entry in (*lake.added, *adder.whole)}
+            result.generation = _commit(lake, [*lake.shards, *result.shards], command, added=list(whole.values()))
     return result
+
+
+def _all_known(path: Path, sources: Sequence[str], license_name: str) -> Added | None:
+    """Gives what adding comes to when the lake has each of the files whole already; None when it must be done."""
+    if "-" in sources or not (path / MANIFESTS).is_dir():
+        return None
+    known = {(entry["sha256"], entry["license"]): entry["num_records"] for entry in Lake.open(path).added}
+    if not known:
+        return None
+    found = [known.get((trusted_digest(Path(source)), license_name)) for source in sources]
+    if None in found:
+        return None
+    num = sum(filter(None, found))
+    return Added(num_in=num, num_duplicates=num, is_known=True)
 
 
 def _prepared(row: Row, license_name: str) -> tuple[bytes, dict[str, Any]]:
@@ -227,12 +263,19 @@ class _Adder:
         self._pending: list[tuple[bytes, bytes, dict[str, Any]]] = []
         self._pending_bytes = 0
         self._source: dict[str, Any] = {}
+        self.whole: list[dict[str, Any]] = []
 
     def begin(self, source: str) -> None:
         self._noted = None
         self._source = {"path": "-" if source == "-" else os.path.relpath(source, self.lake.path), "sha256": ""}
         if source != "-" and Path(source).is_file():
             self._source["sha256"] = sha256_file(Path(source))
+
+    def note_whole(self, license_name: str, num_records: int) -> None:
+        """Keeps that every line of the file under way is in the lake now."""
+        if self._source["sha256"]:
+            entry = {"sha256": self._source["sha256"], "license": license_name, "num_records": num_records}
+            self.whole.append(entry)
 
     def take(self, line: bytes, metadata: dict[str, Any]) -> None:
         import xxhash
@@ -313,7 +356,7 @@ def compact(path: Path, *, command: str = "lake compact") -> tuple[int, int]:
             raise
         gone = {shard.sha256 for shard in small}
         kept = [shard for shard in lake.shards if shard.sha256 not in gone]
-        _commit(lake, [*kept, *merged], lake.retired, command)
+        _commit(lake, [*kept, *merged], command)
     return len(small), len(merged)
 
 
@@ -350,7 +393,8 @@ def retire(
             "retired_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "trained": list(trained),
         }
-        _commit(lake, [other for other in lake.shards if other is not shard], [*lake.retired, entry], command)
+        rest = [other for other in lake.shards if other is not shard]
+        _commit(lake, rest, command, retired=[*lake.retired, entry], added=[])
     return shard
 
 

@@ -305,19 +305,24 @@ def is_current(
     producer: str,
     params: dict[str, Any],
     seed: int | None = None,
+    outcomes: Iterable[str] = (),
 ) -> dict[str, Any] | None:
     """Gives the sidecar of a file that the same stage would make again byte for byte, None when it might not.
 
     The stage, producer, parameters, seed and version must be the sidecar's, the inputs (and their sidecars) those it
-    saw, the data and the by-products still what it vouched for.
+    saw, the data and the by-products still what it vouched for. Parameters named in `outcomes` are what came of the
+    run, not what was asked; they may be anything.
     """
     try:
         meta = read_sidecar(data)
     except DataError:
         return None
     items = [Path(item) for item in inputs]
+    if meta is None:
+        return None
     wanted = {"stage": stage, "producer": producer, "params": params, "seed": seed, "code_version": __version__}
-    if meta is None or any(meta[key] != orjson.loads(orjson.dumps(value)) for key, value in wanted.items()):
+    told = {**meta, "params": {key: value for key, value in meta["params"].items() if key not in set(outcomes)}}
+    if any(told[key] != orjson.loads(orjson.dumps(value)) for key, value in wanted.items()):
         return None
     if any(str(item) == "-" or not _stays(item) for item in items) or not data.exists():
         return None

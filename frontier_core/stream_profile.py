@@ -63,7 +63,7 @@ def load_profile(name: str | Path) -> StreamProfile:
     """
     import yaml  # 20 ms that only profiles cost
 
-    path = _find(str(name))
+    path = profile_path(str(name))
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -77,7 +77,8 @@ def load_profile(name: str | Path) -> StreamProfile:
     return parse_profile(document, str(path))
 
 
-def _find(name: str) -> Path:
+def profile_path(name: str) -> Path:
+    """Gives the file of a profile; raises ConfigError when a bare name stands for none."""
     if name.endswith((".yaml", ".yml")) or "/" in name:
         return Path(name)
     own = Path(FOLDER) / f"{name}.yaml"

@@ -7,7 +7,6 @@ and its model's name), the turns and the limit. Judging answers is not covered h
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -174,10 +173,14 @@ def _ask_folder(model: Model, tasks: Sequence[Task], profile: ProfileName, keep:
 
 
 def _ask_endpoint(model: Model, tasks: Sequence[Task], _profile: ProfileName, keep: Keep) -> None:
+    import asyncio
+
     asyncio.run(_ask_all(model, tasks, keep))
 
 
 async def _ask_all(model: Model, tasks: Sequence[Task], keep: Keep) -> None:
+    import asyncio
+
     from generators.teachers.client import Client
     from generators.teachers.gate import Gate
     from generators.teachers.ledger import Estimator, Ledger, rough_tokens

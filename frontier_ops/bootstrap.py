@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from frontier_core.domains import Domain
 from frontier_core.jsonl import read_records
-from frontier_core.lineage import write_sidecar
+from frontier_core.lineage import is_current, read_sidecar, sidecar_path, write_sidecar
 from frontier_core.records import Record
-from generators import formats, synth
+from generators import synth
 
 CORPUS_RECORDS = 3000
 
 
 def corpus_texts(records: Iterator[Record]) -> Iterator[str]:
     """Yields every text a model would read in these records."""
+    from generators import formats
+
     for record in records:
         if "text" in record:
             yield str(record["text"])
@@ -26,8 +29,8 @@ def corpus_texts(records: Iterator[Record]) -> Iterator[str]:
 
 def init_model(
     output: Path, *, preset: str, domains: Sequence[Domain], corpus: Sequence[str] = (), seed: int = 0
-) -> dict[str, Any]:
-    """Makes a model folder and its sidecar.
+) -> tuple[dict[str, Any], bool]:
+    """Makes a model folder and its sidecar; one that was made so already is left as it is.
 
     Args:
         output: the folder to make.
@@ -36,15 +39,22 @@ def init_model(
         corpus: record files the tokenizer is trained on instead.
         seed: of the weights and of the generated corpus.
     Returns:
-        What was made: parameters, vocabulary, ...
+        What was made (parameters, vocabulary, ...), and whether the folder held it already.
     """
+    requests = [] if corpus else synth.plan_requests(domains, CORPUS_RECORDS)
+    corpus_id = "files" if corpus else synth.Plan(requests=requests, seed=seed).digest()
+    asked: dict[str, Any] = {"preset": preset, "corpus": corpus_id}
+    made: dict[str, Any] = {"stage": "model init", "inputs": corpus, "seed": seed, "producer": "model_init"}
+    told = (read_sidecar(output) or {}).get("params", {}) if output.is_dir() else {}
+    if told and is_current(output, **made, params=asked, outcomes=told.keys() - asked.keys()):
+        os.utime(sidecar_path(output))  # what `make` looks at
+        return {key: value for key, value in told.items() if key != "corpus"}, True
     from trainer.model_init import init_model as make
 
     if corpus:
         records: Iterator[Record] = (record for path in corpus for record in read_records(path))
     else:
-        records = synth.generate(synth.plan_requests(domains, CORPUS_RECORDS), seed=seed)
+        records = synth.generate(requests, seed=seed)
     about = make(output, preset=preset, corpus=corpus_texts(records), seed=seed)
-    params = {"preset": preset, **about}
-    write_sidecar(output, stage="model init", inputs=corpus, seed=seed, producer="model_init", params=params)
-    return about
+    write_sidecar(output, **made, params=asked | about)
+    return about, False

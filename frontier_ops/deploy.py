@@ -22,14 +22,14 @@ from typing import Any
 import orjson
 
 from frontier_core.atomic import explain_os_error, fsync_dir, sha256_file
-from frontier_core.errors import DataError, EnvironmentMissing, UsageError
+from frontier_core.errors import DataError, EnvironmentMissing, FrontierError, UsageError
 from frontier_core.jsonl import append_line
 from frontier_core.lineage import read_sidecar, sidecar_path
 from frontier_core.profiles import profile_named
 from frontier_core.records import Record
 from frontier_core.version import __version__
 from frontier_ops.checkpoint_files import CheckpointFiles, FileEntry, inspect_checkpoint, read_json_object
-from frontier_ops.probe_files import check_template, probe_beside
+from frontier_ops.probe_files import check_template, probe_beside, read_probe
 from frontier_ops.releases import (
     AUDIT,
     CURRENT,
@@ -170,6 +170,7 @@ def prepare(
     profile: str = "",
     base: Path | None = None,
     probe: Callable[[Path, str], Record] | None = None,
+    target: Path | None = None,
     on_note: Note = ignore,
 ) -> Shipment:
     """Inspects a checkpoint and gives what would be shipped; writes nothing.
@@ -180,6 +181,7 @@ def prepare(
         profile: the answer profile at serving; "" takes the one it was trained with.
         base: the model an adapter belongs to; None takes the one its config names.
         probe: (folder, profile) -> golden probe, called when none was exported with the checkpoint; None makes none.
+        target: where it will go; a release there of the same content lends its probe, so that no model is loaded.
         on_note: gets remarks for people.
     Raises:
         UsageError: no such checkpoint, none that can be served, or a bad name.
@@ -195,8 +197,18 @@ def prepare(
     if golden is not None:
         check_template(found.folder, golden)
     elif probe is not None:
-        golden = probe(found.folder, profile)
+        lent = _probe_there(target, release_id(name, found.files, profile)) if target is not None else None
+        golden = lent or probe(found.folder, profile)
     return Shipment(found=found, manifest=_manifest(found, name, profile, golden))
+
+
+def _probe_there(target: Path, identity: str) -> Record | None:
+    """Gives the probe of a release that this version of ours made, None when there is none to be had."""
+    try:
+        manifest = read_json_object(target / "releases" / identity / MANIFEST)
+        return read_probe(manifest.get("probe")) if manifest.get("code_version") == __version__ else None
+    except (OSError, FrontierError):
+        return None
 
 
 def _trained_profile(folder: Path) -> str:

@@ -15,10 +15,8 @@ from frontier_core.nearest import did_you_mean
 from frontier_core.records import Record
 from frontier_ops.spread import ENGINES
 from validators.base import Verdict
-from validators.execution_gate import judge_plan
 from validators.fixtures import Fixtures
 from validators.heuristics import Rules
-from validators.sandbox.backend import open_sandbox
 from validators.sandbox.contract import Json, Limits, Sandbox
 
 SAME_SANDBOX = ("backend", "image", "runtime", "missing_tools", "tools_digest")
@@ -47,10 +45,14 @@ class Judging:
 
     def open(self, on_note: Callable[[str], None]) -> Sandbox:
         """Gives a sandbox that has just proved itself; raises as `open_sandbox` does."""
+        from validators.sandbox.backend import open_sandbox
+
         return open_sandbox(self.sandbox, limits=self.limits, runtime=self.runtime, on_note=on_note)
 
     def judge(self, record: Record, sandbox: Sandbox) -> Verdict:
         """Judges one plan."""
+        from validators.execution_gate import judge_plan
+
         return judge_plan(record, sandbox, rules=self.rules, repeat=self.repeat, fixtures=self.fixtures)
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from frontier_core.domains import Domain
 from frontier_core.errors import FrontierError, UsageError
@@ -19,14 +20,14 @@ from frontier_core.profiles import ProfileName, undress
 from frontier_core.records import Message, Record, TagStats, last_assistant, tag_of
 from frontier_core.seeds import HELD_OUT_SHARE
 from frontier_ops.answering import ANSWER_TOKENS, Model, answer_all
-from generators import formats, synth
+from generators import synth
 from generators.synth import Request
 from generators.table import GENERATORS
 from generators.teachers.journal import Journal
-from validators.answers import judge_answer, needs_sandbox
-from validators.base import Verdict
-from validators.sandbox.backend import open_sandbox
-from validators.sandbox.contract import Sandbox
+
+if TYPE_CHECKING:
+    from validators.base import Verdict
+    from validators.sandbox.contract import Sandbox
 
 SPEC = "eval_item"
 JOURNAL_SUFFIX = ".answers"
@@ -35,21 +36,33 @@ SPARE_TOKENS = 8
 """Tokens an answer may have beyond five quarters of the longest reference of its cell."""
 
 
-def eval_requests(domains: Sequence[Domain], num: int, *, levels: Sequence[int] = ()) -> list[Request]:
-    """Asks for `num` held-out problems of every cell, or as many as the cell surely has."""
+def _cells(domains: Sequence[Domain], levels: Sequence[int]) -> list[tuple[Domain, int]]:
     cells = [(domain, level) for domain in domains for level in domain.levels if not levels or level in levels]
     if not cells:
         raise UsageError("nothing to evaluate: no domain has these levels", hint="check --skill and --level")
+    return cells
+
+
+def eval_requests(domains: Sequence[Domain], num: int, *, levels: Sequence[int] = ()) -> list[Request]:
+    """Asks for `num` held-out problems of every cell, or as many as the cell surely has."""
     requests = []
-    for domain, level in cells:
+    for domain, level in _cells(domains, levels):
         surely = GENERATORS.get(domain.skill).capacity(level) * HELD_OUT_SHARE // 100
         requests.append(Request(domain=domain, level=level, count=max(1, min(num, surely))))
     return requests
 
 
+def asked(domains: Sequence[Domain], num: int, *, levels: Sequence[int], seed: int, profile: str, sandbox: str) -> str:
+    """Gives what stands for all that is asked of a model: the problems and their makers, their form, their judge."""
+    wanted = [Request(domain=domain, level=level, count=num) for domain, level in _cells(domains, levels)]
+    return sha256(f"{synth.Plan(requests=wanted, seed=seed).digest()} {profile} {sandbox}".encode()).hexdigest()[:16]
+
+
 def conversation(record: Record, profile: ProfileName) -> list[Message]:
     """Gives the turns a model must continue: everything before the last answer."""
-    chat = formats.convert(record, "chat", profile=profile)
+    from generators.formats import convert
+
+    chat = convert(record, "chat", profile=profile)
     messages: list[Message] = chat["messages"]
     return messages[:-1]
 
@@ -91,9 +104,10 @@ def _limits(model: Model, records: Sequence[Record], profile: ProfileName) -> li
     """Gives how long each answer may be: somewhat longer than the longest reference of its skill and level."""
     if model.folder is None:
         return [ANSWER_TOKENS] * len(records)
+    from generators.formats import convert
     from trainer.generate import token_counts
 
-    references = [last_assistant(formats.convert(record, "chat", profile=profile)) for record in records]
+    references = [last_assistant(convert(record, "chat", profile=profile)) for record in records]
     longest: dict[str, int] = {}
     for record, count in zip(records, token_counts(model.folder, references), strict=True):
         cell = tag_of(record["metadata"])
@@ -124,6 +138,11 @@ def ask_and_judge(
     Raises:
         SandboxError: plans can't be run at all; nobody is allowed to guess.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from validators.answers import judge_answer, needs_sandbox
+    from validators.sandbox.backend import open_sandbox
+
     with ExitStack() as stack:
         box: Sandbox | None = None
         if any(map(needs_sandbox, records)):
@@ -149,9 +168,11 @@ def ask_and_judge(
 
 
 def _item(model: Model, record: Record, answer: str, verdict: Verdict, profile: ProfileName) -> Record:
+    from generators.formats import convert
+
     metadata = record["metadata"]
     prompt = conversation(record, profile)
-    reference = last_assistant(formats.convert(record, "chat", profile=profile))
+    reference = last_assistant(convert(record, "chat", profile=profile))
     return {
         "kind": SPEC,
         "run_id": model.run_id,

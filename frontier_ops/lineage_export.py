@@ -15,13 +15,14 @@ from typing import Any
 from uuid import UUID
 
 from frontier_core.errors import DataError
-from frontier_core.jsonl import read_rows
+from frontier_core.jsonl import read_records
 from frontier_core.lineage import Link, chain, meta_digest
-from frontier_core.records import metadata_of
+from frontier_core.records import Record, metadata_of
 
 PRODUCER = "https://pypi.org/project/frontier-data-engine"
 NAMESPACE = "frontier"
 SAMPLED_ROWS = 1000
+JSON_LINES, PARQUET = "application/jsonlines", "application/vnd.apache.parquet"
 _SPEC = "https://openlineage.io/spec"
 _FACETS = {
     "version": "1-0-1/DatasetVersionDatasetFacet.json#/$defs/DatasetVersionDatasetFacet",
@@ -121,11 +122,28 @@ def _run_id(link: Link) -> str:
     return str(UUID(bytes=sha256(seed.encode()).digest()[:16], version=4))
 
 
+def _is_parquet(file: Path) -> bool:
+    return file.suffix == ".parquet"
+
+
+def _records(file: Path) -> Iterator[tuple[Record, Any]]:
+    """Yields what each row of a data file holds, and its licence; of Parquet the columns that are not empty."""
+    if not _is_parquet(file):
+        yield from ((record, metadata_of(record).get("source_license")) for record in read_records(file))
+        return
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(file) as table:
+        for batch in table.iter_batches():
+            for row in batch.to_pylist():
+                yield {key: value for key, value in row.items() if value is not None}, row.get("source_license")
+
+
 def croissant(file: Path, *, name: str = "", url: str = "") -> dict[str, Any]:
     """Gives the Croissant description (JSON-LD) of a data file with a sidecar.
 
     Args:
-        file: JSON Lines that a frontier command wrote.
+        file: JSON Lines, or Parquet of `lake export`, that a frontier command wrote.
         name: the dataset's name; the file's when left out.
         url: where it can be fetched; the file's name when left out.
     Raises:
@@ -135,12 +153,10 @@ def croissant(file: Path, *, name: str = "", url: str = "") -> dict[str, Any]:
     if link.meta is None or file.is_dir():
         raise DataError("has no sidecar", path=str(file), code="sidecar", hint="a frontier command writes one")
     data, licences, fields = link.meta["data"], Counter[str](), dict[str, str]()
-    for number, row in enumerate(read_rows(file)):
-        if row.problem is not None:
-            raise row.problem
-        licences.update(filter(None, [str(metadata_of(row.record).get("source_license") or "")]))
+    for number, (record, licence) in enumerate(_records(file)):
+        licences.update(filter(None, [str(licence or "")]))
         if number < SAMPLED_ROWS:
-            fields |= {key: _type_of(value) for key, value in row.record.items() if key not in fields}
+            fields |= {key: _type_of(value) for key, value in record.items() if key not in fields}
     listed = sorted(licences)
     stem = name or file.name.partition(".")[0]
     return {
@@ -156,7 +172,7 @@ def croissant(file: Path, *, name: str = "", url: str = "") -> dict[str, Any]:
         "distribution": [
             {
                 "@type": "cr:FileObject", "@id": "data", "name": file.name, "contentUrl": url or file.name,
-                "contentSize": f"{data['bytes']} B", "encodingFormat": "application/jsonlines",
+                "contentSize": f"{data['bytes']} B", "encodingFormat": PARQUET if _is_parquet(file) else JSON_LINES,
                 "sha256": data["sha256"],
             }
         ],

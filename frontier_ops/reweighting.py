@@ -6,18 +6,17 @@ What decides is curriculum/; this joins it to the files a user has: supplies, an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from curriculum.anchors import answers_of, compare_anchors, harm, rolled_back
-from curriculum.reweight import reweight
 from curriculum.settings import PolicySettings
 from frontier_core.allocation import read_policy
-from frontier_core.domains import Domain
+from frontier_core.domains import Domain, prior_weights
 from frontier_core.errors import ConfigError, DataError, UsageError
-from frontier_core.jsonl import read_rows
+from frontier_core.jsonl import dumps, read_records, read_rows
 from frontier_core.records import Record
 from frontier_ops.training import read_config
 
@@ -64,6 +63,17 @@ def eval_items(path: str) -> list[Record]:
     return items
 
 
+def asked(domains: Sequence[Domain], settings: PolicySettings, *, num: int, with_needs: bool, every: int) -> str:
+    """Gives what stands for all that shapes a policy beside the files it is made from and its rule's name."""
+    told = [prior_weights(domains), settings.to_mapping(), num, with_needs, every]
+    return sha256(dumps(told)).hexdigest()[:16]
+
+
+def policy_records(path: str) -> list[Record]:
+    """Reads the records of a policy file that was written before."""
+    return list(read_records(path))
+
+
 def next_policy(
     telemetry: Path | str,
     domains: Sequence[Domain],
@@ -91,6 +101,9 @@ def next_policy(
         num_needed: records the next round draws, for lines of what to generate; 0 for none.
         every: steps that make a round; 0 takes the rounds the lines name.
     """
+    from curriculum.anchors import answers_of, compare_anchors, harm, rolled_back
+    from curriculum.reweight import reweight
+
     records = reweight(
         telemetry,
         domains,

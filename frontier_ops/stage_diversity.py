@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from frontier_core.errors import ConfigError
 from frontier_core.jsonl import Row, read_rows
@@ -14,9 +14,10 @@ from frontier_core.lineage import mark
 from frontier_core.rejects import reject_record
 from frontier_ops.spread import Spread
 from frontier_ops.stage_files import StageResult, StageWriter, Target, earlier
-from generators.diversity import Coverage
 from validators.base import problem_findings
-from validators.near_duplicates import Bands, By, NearDuplicateFilter, ReadText, read_text, text_of
+
+if TYPE_CHECKING:
+    from validators.near_duplicates import Bands, By, ReadText
 
 PRODUCER = "dedup@2.0.0"
 CHUNK_ROWS = 256
@@ -47,6 +48,8 @@ def dedup(
     about: dict[str, Any] = {"producer": PRODUCER, "params": {"threshold": threshold, "by": by}}
     if done := earlier(target, "synth dedup", [source], **about):
         return done
+    from validators.near_duplicates import NearDuplicateFilter  # and with it numpy
+
     seen = NearDuplicateFilter(threshold)
     with StageWriter(target, "synth dedup", [source], judges=True, **about) as writer:
         for row, read in _read(source, by, seen.bands, spread):
@@ -68,6 +71,8 @@ def dedup(
 
 def _read(source: str, by: By, bands: Bands, spread: Spread | None) -> Iterator[tuple[Row, ReadText | None]]:
     """Yields each row with what the filter needs of its text."""
+    from validators.near_duplicates import read_text, text_of
+
     if spread is None:
         for row in read_rows(source):
             yield row, None if row.problem is not None else read_text(text_of(row.record, by), bands)
@@ -85,6 +90,8 @@ def _read(source: str, by: By, bands: Bands, spread: Spread | None) -> Iterator[
 
 
 def _read_texts(bands: Bands, texts: Sequence[str]) -> list[ReadText | None]:
+    from validators.near_duplicates import read_text
+
     return [read_text(text, bands) for text in texts]
 
 
@@ -97,6 +104,8 @@ def coverage(source: str, wanted: Iterable[tuple[str, int]] = ()) -> dict[str, A
     Raises:
         DataError: a line is no record; names it.
     """
+    from generators.diversity import Coverage
+
     counted = Coverage()
     for row in read_rows(source):
         if row.problem is not None:

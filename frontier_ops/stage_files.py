@@ -161,15 +161,24 @@ def _generator_in(reject: Record) -> str:
     return generator_of(metadata_of(record)) if isinstance(record, dict) else UNKNOWN
 
 
-def earlier(target: Target, stage: str, sources: Sequence[str], **about: Any) -> StageResult | None:
+def earlier(
+    target: Target, stage: str, sources: Sequence[str], *, producer: str = "", **about: Any
+) -> StageResult | None:
     """Gives the result of an earlier run that would come out the same byte for byte, None when there is none.
 
     Inputs, parameters, producer and version must be the same and the outputs untouched. To run a stage again all the
     same, remove the sidecar of its output.
+
+    Args:
+        target: where the stage writes.
+        stage: its name.
+        sources: its inputs.
+        producer: as its sidecar says.
+        about: `params`, `seed` and `outcomes` as `is_current` takes them.
     """
     if target.output == "-" or target.rejects == "-":
         return None
-    meta = is_current(Path(target.output), stage=stage, inputs=sources, **about)
+    meta = is_current(Path(target.output), stage=stage, inputs=sources, producer=producer, **about)
     rejects = target.rejects_path
     kept = [entry["path"] for entry in (meta or {}).get("byproducts", ())]
     if meta is None or (meta["rejects"] and (rejects is None or rejects.name not in kept)):
@@ -178,7 +187,8 @@ def earlier(target: Target, stage: str, sources: Sequence[str], **about: Any) ->
     tally = Tally(tags=Counter(meta["counts"]), marks=Counter(meta["lineage"]), rejects=Counter(meta["rejects"]))
     tally.specs = Counter(meta["specs"])
     num_out = meta["data"]["num_records"]
-    return StageResult(num_in=num_out + tally.num_rejected, num_out=num_out, tally=tally, report={"up_to_date": True})
+    report = {"up_to_date": True, "params": meta["params"]}
+    return StageResult(num_in=num_out + tally.num_rejected, num_out=num_out, tally=tally, report=report)
 
 
 def refuse_clash(sources: Iterable[str], target: Target, **others: str) -> None:

@@ -1,4 +1,4 @@
-"""`synth gen`, `synth replay` and `synth format`, end to end: one function a command."""
+"""`synth gen` and `synth replay`, end to end: one function a command. `synth format` is stage_format.py."""
 
 from __future__ import annotations
 
@@ -7,26 +7,20 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from frontier_core import domains as domain_file
 from frontier_core.allocation import generation_weights
 from frontier_core.domains import Domain
-from frontier_core.errors import DataError, UsageError
-from frontier_core.jsonl import Row, read_rows
-from frontier_core.profiles import ProfileName
-from frontier_core.records import Record
+from frontier_core.errors import UsageError
+from frontier_core.jsonl import read_rows
 from frontier_ops.spread import Spread
 from frontier_ops.stage_files import StageResult, StageWriter, Target, earlier
-from generators import formats, pairs, synth
+from generators import synth
 from generators.base import Generator
 from generators.draws import Cell, chunk_size, draw_lines
 from generators.synth import Plan, Request
 from generators.table import GENERATORS
-from validators.base import problem_findings
-from validators.schema_gate import SchemaGate
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,68 +131,6 @@ def choose_requests(
     """Splits a run of `num` records over its cells, by what the policy file says to generate when one is given."""
     weights = generation_weights(policy) if policy else None
     return synth.plan_requests(domains, num, levels=levels, weights=weights)
-
-
-def format_records(source: str, target: Target, *, form: formats.FormName, profile: ProfileName) -> StageResult:
-    """Writes every record in another form. A record that has none raises DataError with its line."""
-    about: dict[str, Any] = {"producer": "", "params": {"form": form, "profile": profile}}
-    if done := earlier(target, "synth format", [source], **about):
-        return done
-    gate = SchemaGate()
-    with StageWriter(target, "synth format", [source], **about) as writer:
-        for row in read_rows(source):
-            findings = problem_findings(row.problem) if row.problem else gate.check(row.record)[1]
-            if findings:
-                raise findings[0].as_error(row.path, row.number)
-            writer.accept(_at_row(row, partial(formats.convert, form=form, profile=profile)))
-            writer.result.num_in += 1
-    return writer.result
-
-
-def pair_records(
-    source: str, failed: str, target: Target, *, form: pairs.PairForm, profile: ProfileName, most: int = 1
-) -> StageResult:
-    """Writes preference pairs or sparring records of verified records and failed candidates to the same problems.
-
-    Args:
-        source: verified records.
-        failed: a rejects file of `synth verify`, or records that are wrong.
-        target: where they go.
-        form: preference or sparring.
-        profile: what answers are dressed in.
-        most: failed answers used per verified record.
-    Raises:
-        DataError: a line can't be read or does not end in an answer; names it.
-    """
-    about: dict[str, Any] = {"producer": "", "params": {"form": form, "profile": profile, "most": most}}
-    if done := earlier(target, "synth format", [source, failed], **about):
-        return done
-    failures = pairs.Failures()
-    for row in read_rows(failed):
-        _at_row(row, failures.add)
-    with StageWriter(target, "synth format", [source, failed], **about) as writer:
-
-        def verified() -> Iterator[pairs.Answered]:
-            for row in read_rows(source):
-                writer.result.num_in += 1
-                yield _at_row(row, pairs.answered)
-
-        make = pairs.preferences if form == "preference" else pairs.sparring
-        for record in make(verified(), failures, profile=profile, most=most):
-            writer.accept(record)
-    return writer.result
-
-
-def _at_row(row: Row, action: Callable[[Record], T]) -> T:
-    """Does something with a line's record; errors name the line."""
-    if row.problem is not None:
-        raise row.problem
-    try:
-        return action(row.record)
-    except DataError as error:
-        raise DataError(
-            error.problem, path=row.path, line=row.number, pointer=error.pointer, hint=error.hint, code=error.code
-        ) from error
 
 
 def replay(source: str, target: Target, *, line: int = 0, bound: Bound | None = None) -> StageResult:

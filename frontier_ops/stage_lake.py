@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,10 +14,10 @@ from frontier_core.index_where import Where
 from frontier_core.jsonl import Output, Row, loads
 from frontier_core.lake import SHARDS, Lake, query
 from frontier_core.lake_write import Added, add
-from frontier_core.lineage import Tally, write_sidecar
+from frontier_core.lineage import is_current, sidecar_path, write_sidecar
 from frontier_core.records import metadata_of, tag_of
 from frontier_core.rejects import reject_record
-from frontier_ops.stage_files import StageWriter, Target
+from frontier_ops.stage_files import StageResult, StageWriter, Target, earlier
 
 GROUP_RECORDS = 16_384
 """Records in a row group of a Parquet file."""
@@ -46,14 +47,17 @@ def add_files(
 
 def query_lines(
     lake: Lake, where: Where, target: Target, *, limit: int | None = None, stage: str = "lake query"
-) -> Tally:
-    """Writes the records that pass, as they stand in the lake."""
+) -> StageResult:
+    """Writes the records that pass, as they stand in the lake; a file that has them already is left as it is."""
     params: dict[str, Any] = {"where": where.text, "lake": str(lake.path), "generation": lake.generation}
+    params |= {} if limit is None else {"limit": limit}
+    if done := earlier(target, stage, _inputs(lake), producer="", params=params):
+        return done
     with StageWriter(target, stage, _inputs(lake), params=params) as writer:
         for _, _, line in query(lake, where, limit=limit):
             writer.output.write_raw(line)
             writer.result.tally.tags[tag_of(metadata_of(loads(line)))] += 1
-    return writer.result.tally
+    return writer.result
 
 
 def _inputs(lake: Lake) -> list[str]:
@@ -73,8 +77,12 @@ class _Sink(io.RawIOBase):
         return self._file.write(bytes(data))
 
 
-def export_parquet(lake: Lake, where: Where, target: Path, *, on_progress: Callable[[int], None] | None = None) -> int:
+def export_parquet(
+    lake: Lake, where: Where, target: Path, *, on_progress: Callable[[int], None] | None = None
+) -> tuple[int, bool]:
     """Writes the records that pass as Parquet: each metadata key a column, the whole record as JSON in `record`.
+
+    Gives how many, and whether the file had them already.
 
     A key whose values are all texts, whole numbers, numbers or truth values is a column of that type; other values are
     JSON. Constant memory: 16,384 records at a time.
@@ -82,6 +90,11 @@ def export_parquet(lake: Lake, where: Where, target: Path, *, on_progress: Calla
     Raises:
         ModuleNotFoundError: pyarrow (the extra `parquet`) is not installed.
     """
+    params: dict[str, Any] = {"where": where.text, "lake": str(lake.path), "generation": lake.generation}
+    about: dict[str, Any] = {"stage": "lake export", "inputs": _inputs(lake), "producer": ""}
+    if meta := is_current(target, **about, params=params, outcomes=["num_records"]):
+        os.utime(sidecar_path(target))  # what `make` looks at
+        return int(meta["params"]["num_records"]), True
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -101,13 +114,8 @@ def export_parquet(lake: Lake, where: Where, target: Path, *, on_progress: Calla
             num += len(lines)
             if on_progress:
                 on_progress(num)
-    write_sidecar(
-        target,
-        stage="lake export",
-        inputs=_inputs(lake),
-        params={"where": where.text, "lake": str(lake.path), "generation": lake.generation, "num_records": num},
-    )
-    return num
+    write_sidecar(target, **about, params=params | {"num_records": num})
+    return num, False
 
 
 def _batches(lake: Lake, where: Where) -> Iterator[list[bytes]]:

@@ -16,6 +16,7 @@ from validators import content_gate, schema_gate
 from validators.base import GateSettings
 from validators.bulk import Batch
 from validators.judged import Judged, mark_of
+from validators.sample import Sampler, facts_of, records_of, sampled_lines, token_counter
 from validators.validation import Validation
 
 
@@ -40,41 +41,41 @@ def validate(
     Raises:
         DataError: the file as a whole can't be read (empty, UTF-16, a Git LFS pointer, ...).
     """
-    if reuse and target is not None and settings.tokenizer is None:
-        producer, params = f"{_gates()}/{settings.level}", {"level": settings.level, "spec": spec}
-        inputs, about = [source, *map(str, settings.against)], params | {"profile": settings.profile}
-        if done := earlier(target, "validate", inputs, producer=producer, params=about):
-            return done
-    run = Validation(settings, spec)
+    inputs = [source, *map(str, settings.against)]
+    params = {"level": settings.level, "spec": spec, "profile": settings.profile}
+    about: dict[str, Any] = {"producer": f"{_gates()}/{settings.level}", "params": params}
+    may_reuse = reuse and settings.tokenizer is None
+    if may_reuse and target is not None and (done := earlier(target, "validate", inputs, **about)):
+        return done
+    if settings.tokenizer is not None:
+        token_counter(settings.tokenizer)  # one that can't be read is said before the work, not after
+    run, piped = Validation(settings, spec), None if settings.level == "quick" or Path(source).is_file() else Sampler()
     notes: list[str] = []
     count = num_parts(source, workers) if run.has_parts else 1
-    if (workers > 1 or spread) and not run.has_parts:
-        how = "--engine ray" if spread else f"--workers {workers}"
-        on_note(f"{how}: level {settings.level} compares records, so one process judges them")
-    elif spread and not can_split(source):
-        on_note("--engine ray: a pipe or a compressed file has no ranges, so one process judges it")
+    _say_one_process(run, source, workers, spread, on_note)
     pieces = partial(_pieces, spread if run.has_parts and can_split(source) else None)
     if target is None:
-        for piece in pieces(run, source, count, None, notes, keeps_rejects=False):
+        for piece in pieces(run, source, count, None if piped is None else Batch.data, notes, keeps_rejects=False):
             _complain(piece, on_reject)
+            if piped is not None:
+                piped.take(piece.accepted.splitlines())
         result = StageResult(tally=run.tally, num_out=run.num_records - run.tally.num_rejected)
     else:
-        producer = f"{_gates()}/{settings.level}"
-        params = {"level": settings.level, "spec": spec, "profile": settings.profile}
-        inputs = [source, *map(str, settings.against)]
-        with StageWriter(target, "validate", inputs, judges=True, producer=producer, params=params) as writer:
+        with StageWriter(target, "validate", inputs, judges=True, **about) as writer:
             result = writer.result
             result.tally = run.tally
             is_file = writer.output.path is not None
             write = (
                 None
-                if writer.output.is_null
+                if writer.output.is_null and piped is None
                 else Batch.data
                 if is_file
                 else partial(Batch.marked, level=settings.level)
             )
             keeps_rejects = target.rejects_path is not None
             for piece in pieces(run, source, count, write, notes, keeps_rejects=keeps_rejects):
+                if piped is not None:
+                    piped.take(piece.accepted.splitlines())
                 if piece.accepted or piece.num_accepted:
                     writer.output.write_block(piece.accepted, piece.num_accepted)
                 if piece.rejects or piece.num_rejects:
@@ -85,11 +86,30 @@ def validate(
                 run.tally.marks[mark_of(settings.level)] += writer.output.num_records
     for text in notes:
         on_note(text)
+    _look_at_sample(run, source, piped)
     for finding in run.whole_file:
         on_note(f"warning: {finding.message} [{finding.code}]")
     result.num_in = run.num_records
     result.report = run.report(source)
     return result
+
+
+def _say_one_process(run: Validation, source: str, workers: int, spread: Spread | None, on_note: Note) -> None:
+    """Says so when several were asked for and one process judges all the same."""
+    if (workers > 1 or spread) and not run.has_parts:
+        how = "--engine ray" if spread else f"--workers {workers}"
+        on_note(f"{how}: level {run.settings.level} compares records, so one process judges them")
+    elif spread and not can_split(source):
+        on_note("--engine ray: a pipe or a compressed file has no ranges, so one process judges it")
+
+
+def _look_at_sample(run: Validation, source: str, piped: Sampler | None) -> None:
+    """Puts into a run what a sample shows: of the whole file, or of what a pipe let through."""
+    if run.settings.level == "quick" or not (lines := sampled_lines(source) if piped is None else piped.lines):
+        return
+    facts, remarks = facts_of(records_of(lines), run.settings.tokenizer)
+    run.facts = {**run.facts, **({"sample": facts} if facts else {})}
+    run.whole_file = [*run.whole_file, *remarks]
 
 
 def write_reports(report: dict[str, Any], *, sarif: str = "", html: str = "") -> None:

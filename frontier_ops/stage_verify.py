@@ -85,11 +85,13 @@ def verify(
     Returns:
         Counts; `report` is the summary for people and `--json`.
     Raises:
+        ConfigError: a fixture pack is no fixture.
         EnvironmentMissing: another run writes this output, no sandbox works here, Ray is not installed.
     """
     judging, engines = judging or Judging(), engines or Engines()
     if reuse and (done := _earlier(source, target, judging)):
         return done
+    judging.fixtures.check()
     params: Json = {}
     counts, began = Counts(), time.monotonic()
     refuse_clash([source], target, verdicts=verdicts, cache=cache)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from frontier_core.errors import ConfigError, FrontierError, UsageError
-from frontier_core.lineage import write_sidecar
+from frontier_core.lineage import digest_of, is_current, sidecar_path, write_sidecar
 from trainer import ranks
 from trainer.config import TrainerConfig, TrainingResult
 from trainer.run_file import RunFile, read_run_settings
@@ -19,6 +20,9 @@ from trainer.sources import input_files, pinned
 if TYPE_CHECKING:
     from frontier_ops.live import LiveReweighter
 
+PRODUCER, RESULT = "TrainerEngine", "result.json"
+OUTCOMES = ("global_step", "final_loss")
+"""What a run's sidecar keeps of how it went, beside what was asked."""
 StatusWriter = Callable[[int, int, float, float], None]
 
 
@@ -105,6 +109,64 @@ def live_reweighter(config: TrainerConfig) -> LiveReweighter:
     )
 
 
+def finished_run(config: TrainerConfig) -> TrainingResult | None:
+    """Gives the result of the run that the folder holds when training again would give the same, else None.
+
+    The settings, the data, the model it starts from, a teacher and a policy must be those its sidecar names, by
+    digest, and the run untouched. No training library is loaded.
+    """
+    run_dir = Path(config.output_dir)
+    if not sidecar_path(run_dir).is_file() or not run_dir.is_dir():
+        return None
+    config = replace(config, train_files=pinned(config.train_files, run_dir))
+    about: dict[str, Any] = {"stage": "train", "inputs": _inputs(config), "producer": PRODUCER, "seed": config.seed}
+    if not is_current(run_dir, **about, params=_asked(config), outcomes=OUTCOMES):
+        return None
+    try:
+        stored = orjson.loads((run_dir / RESULT).read_bytes())
+        result = TrainingResult.from_mapping(stored)
+    except (OSError, ValueError, TypeError):
+        return None
+    result.summary.update(status="already finished")
+    os.utime(sidecar_path(run_dir))  # what `make` looks at
+    return result if result.success else None
+
+
+def drop_finished(config: TrainerConfig) -> None:
+    """Removes the run that the folder holds, so that the next call of `train` begins at its first step.
+
+    Raises:
+        UsageError: a process trains into the folder, or this is one of several that would drop it under each other.
+    """
+    if ranks.world()[1] > 1:
+        raise UsageError(
+            "--force: several processes share this run", hint=f"rm -r {config.output_dir}, then start them"
+        )
+    from trainer.checkpoints import drop_run, run_lock
+    from trainer.draws import READ_MARK, WEIGHT_LOG
+
+    run_dir = Path(config.output_dir)
+    if not run_dir.is_dir():
+        return
+    with run_lock(run_dir):
+        sidecar_path(run_dir).unlink(missing_ok=True)
+        drop_run(run_dir)
+        for name in (WEIGHT_LOG, READ_MARK):
+            (run_dir / name).unlink(missing_ok=True)
+
+
+def _inputs(config: TrainerConfig) -> list[str]:
+    return [*input_files(config.train_files), config.model_dir, *filter(None, [config.teacher_dir])]
+
+
+def _asked(config: TrainerConfig) -> dict[str, Any]:
+    """Gives the parameters of a run's sidecar that were asked for; a policy's digest is that of its last reading."""
+    params: dict[str, Any] = {"config": config.to_mapping()}
+    if config.policy and not config.reweight_every and Path(config.policy).is_file():
+        params["policy_sha256"] = digest_of(Path(config.policy))
+    return params
+
+
 def train(
     config: TrainerConfig, *, origins: dict[str, str] | None = None, on_status: StatusWriter | None = None
 ) -> TrainingResult:
@@ -124,9 +186,7 @@ def train(
         raise FrontierError(f"training did not finish: {why}", hint="run it again to resume")
     if not is_first():
         return result  # the first process of several writes for all
-    params = {"config": asked.to_mapping(), "global_step": result.global_step, "final_loss": result.final_loss}
-    inputs = [*input_files(config.train_files), config.model_dir]
-    write_sidecar(
-        Path(config.output_dir), stage="train", inputs=inputs, seed=config.seed, producer="TrainerEngine", params=params
-    )
+    came_of = dict(zip(OUTCOMES, (result.global_step, result.final_loss), strict=True))
+    about: dict[str, Any] = {"stage": "train", "inputs": _inputs(config), "producer": PRODUCER, "seed": config.seed}
+    write_sidecar(Path(config.output_dir), **about, params=_asked(asked) | came_of)
     return result

@@ -34,6 +34,7 @@ from trainer.losses import LossOutput
 from trainer.packing import Pass, make_passes
 from trainer.recipes import Bench, Recipe, Rows, StepTotals
 from trainer.telemetry import LOSS, Strain, Window, count_first_passes, count_samples, peak_memory_bytes
+from trainer.trackers import guard_trackers, names_of, told_as
 
 __all__ = ["Diverged", "FrontierTrainer", "Monitor", "Schedule", "StatusWriter", "training_arguments"]
 
@@ -104,6 +105,7 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
     ) -> None:
         super().__init__(model=model, args=training_arguments(config, num_steps), train_dataset=NumberedUnits(units))
         self.remove_callback(PrinterCallback)
+        guard_trackers(self.callback_handler.callbacks)
         self.tokenizer = tokenizer
         self.units = units
         self.recipe = recipe
@@ -327,7 +329,8 @@ class FrontierTrainer(Trainer):  # type: ignore[misc]
             self.sink.write(lines)
             self.window = None
             if self.config.report_to:
-                logs |= {f"{line.key.metric}/{line.key.tag}": line.stats.mean for line in lines if line.stats.n}
+                told = [(f"{line.key.metric}/{line.key.tag}", line.stats) for line in lines if line.stats.n]
+                logs |= {told_as(name, self.config.report_to): stats.mean for name, stats in told}
             for monitor in self.monitors if ranks.world()[0] == 0 else ():
                 monitor(lines)
         super().log(logs, start_time)
@@ -455,7 +458,7 @@ def training_arguments(config: TrainerConfig, num_steps: int) -> Any:
         use_cpu=not on_gpu,
         dataloader_pin_memory=on_gpu,
         disable_tqdm=True,
-        report_to=[name for name in config.report_to.split(",") if name] or "none",
+        report_to=names_of(config.report_to) or "none",
         logging_strategy="no",
         save_strategy="no",
         eval_strategy="no",

@@ -17,6 +17,7 @@ import orjson
 from frontier_core.errors import EnvironmentMissing
 from trainer.adapters import check_adapter
 from trainer.config import TrainerConfig
+from trainer.trackers import check_trackers
 
 _WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
@@ -36,9 +37,11 @@ def preflight(config: TrainerConfig, model_dir: Path, run_dir: Path) -> None:
         model_dir: its model's folder.
         run_dir: where it will write; need not exist.
     Raises:
+        ConfigError: an unknown tracker.
         EnvironmentMissing: too little memory or disk, or a part is missing; says how much, and what helps.
     """
     check_adapter(config)
+    check_trackers(config.report_to)
     if config.method == "grpo":
         _check_trl()
     num_params = parameters_on_disk(model_dir)

@@ -24,7 +24,7 @@ from validators.judged import Judged, marked_lines
 
 if TYPE_CHECKING:
     from validators.fast_path import FastPath
-    from validators.regular_lines import RegularLines
+    from validators.regular_lines import RegularLines, Sifting
     from validators.sure_rules import SureRules
 
 MAX_PATHS = 4
@@ -126,8 +126,8 @@ class Bulk:
 
     def _sift_block(self, block: bytes, sifted: _Sifted, ends: LineEnds) -> int:
         """Sifts a block; gives how many lines are in doubt now."""
-        if self._regular and self._regular.is_on:
-            return sifted.take_block(block, self._regular.sift(block))
+        if self._regular and self._regular.lines:
+            return sifted.take_block(block, self._regular.lines.sift(block))
         chunk = lines_of(block)
         found = self._sift(chunk)
         if self._regular:
@@ -136,8 +136,7 @@ class Bulk:
 
     def _batch(self, sifted: _Sifted, name: str, ends: LineEnds) -> Batch:
         """Gives the lines sifted with those in doubt judged."""
-        if sifted.was_recognised:
-            self._sift_again(sifted, ends)
+        missed = self._sift_again(sifted, ends) if sifted.was_recognised else []
         pieces, refused = sifted.pieces, []
         num_sure = sifted.num_lines - len(sifted.doubtful)
         batch = Batch(pieces, num_sure, num_sure)
@@ -157,13 +156,16 @@ class Bulk:
             if pieces:
                 pieces[place] = line.row.raw + b"\n"
         self.num_lines += sifted.num_lines
+        if self._regular and sifted.was_recognised:
+            missed += [line.row.raw for line in batch.judged if line.verdict.ok]
+            self._regular.missed(missed, sifted.num_lines)
         if pieces:
             for place in reversed(refused):
                 del pieces[place]
         return batch
 
-    def _sift_again(self, sifted: _Sifted, ends: LineEnds) -> None:
-        """Asks the fast path about lines that were not recognised."""
+    def _sift_again(self, sifted: _Sifted, ends: LineEnds) -> list[bytes]:
+        """Asks the fast path about lines that were not recognised; gives those that pass."""
         asked = sifted.doubtful
         lines = [raw for _, _, raw in asked]
         sifted.doubtful = [asked[place] for place in self._sift(lines)] if lines else []
@@ -173,8 +175,7 @@ class Bulk:
             ends.num_crlf += raw.endswith(b"\r\n")
             if sifted.pieces:
                 sifted.pieces[place] = raw.rstrip(b"\r\n") + b"\n"
-        if self._regular:
-            self._regular.missed([raw for _, raw in passed], sifted.num_lines)
+        return [raw for _, raw in passed]
 
     def _sift(self, chunk: list[bytes]) -> list[int]:
         if self._lessons:
@@ -215,7 +216,7 @@ class _Recogniser:
     """Regular lines of one file: watches until it is worth it, and as long as it is."""
 
     def __init__(self, profile: ProfileName, spec: str) -> None:
-        self.is_on = False
+        self._is_on = False
         self._profile = profile
         self._is_guessed = spec == "auto"
         self._lines: RegularLines | None = None
@@ -233,9 +234,10 @@ class _Recogniser:
         if self._num_bytes >= REGULAR_BYTES:
             self._learn(is_possible=only_chats)
 
-    def sift(self, block: bytes) -> list[tuple[int, int]]:
-        """Gives the lines of a block that are not recognised, as places in it."""
-        return self._lines.sift(block) if self._lines else []
+    @property
+    def lines(self) -> RegularLines | None:
+        """What recognises, None when nothing does (any more)."""
+        return self._lines if self._is_on else None
 
     def missed(self, lines: list[bytes], num_lines: int) -> None:
         """Takes in which of so many lines were good and yet not recognised."""
@@ -254,7 +256,7 @@ class _Recogniser:
             self._lines.tally(into)
 
     def _learn(self, *, is_possible: bool) -> None:
-        self.is_on = False
+        self._is_on = False
         self._left -= 1
         if is_possible and self._sample and self._left >= 0:
             try:
@@ -264,8 +266,8 @@ class _Recogniser:
             except ImportError:  # Hyperscan has no wheel for every machine
                 self._left = 0
                 return
-            self.is_on = self._lines.learn(self._sample)
-        self._left = self._left if self.is_on else 0
+            self._is_on = self._lines.learn(self._sample)
+        self._left = self._left if self._is_on else 0
         self._sample.clear()
 
 
@@ -295,22 +297,19 @@ class _Sifted:
             self.pieces += chunk
         return len(doubtful)
 
-    def take_block(self, block: bytes, gaps: list[tuple[int, int]]) -> int:
-        """Adds a block whose lines end in LF, all but those at these places, which are in doubt. Gives how many."""
+    def take_block(self, block: bytes, sifting: Sifting) -> int:
+        """Adds a block whose lines end in LF, all but those not recognised, which are in doubt. Gives 0."""
         self.was_recognised = True
         place = 0
-        for start, stop in gaps:
-            self.num_lines += block.count(b"\n", place, start)
+        for start, end, number in sifting.gaps:
+            line = block[start:end]
             if self._keeps:
-                self.pieces.append(block[place:start])
-            self.doubtful.append((len(self.pieces), self.num_lines, block[start:stop]))
-            if self._keeps:
-                self.pieces.append(block[start:stop])
-            self.num_lines += 1
-            place = stop
-        self.num_lines += block.count(b"\n", place)
+                self.pieces += (block[place:start], line)
+            self.doubtful.append((len(self.pieces) - 1, self.num_lines + number, line))
+            place = end
         if self._keeps:
             self.pieces.append(block[place:])
+        self.num_lines += sifting.num_lines
         return 0
 
 

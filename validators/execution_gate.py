@@ -18,11 +18,10 @@ from frontier_core.in_order import in_order
 from frontier_core.profiles import undress
 from frontier_core.records import Record, last_assistant, metadata_of
 from frontier_core.schemas import guess_spec
-from validators import determinism, heuristics
+from validators import heuristics
 from validators.base import Finding, Verdict, reject
 from validators.fixtures import BadPack, Fixtures
 from validators.heuristics import Rules
-from validators.plan_lint import lint
 from validators.plans import BadPlan, as_plan, is_plan, missing_half, plan_commands, plan_steps, tool_set
 from validators.sandbox.contract import Json, Outcome, Sandbox
 from validators.sandbox.expectations import demands_something
@@ -93,6 +92,8 @@ def judge_plan(
         processes_left, num_runs, judged_by (`expectation` or `heuristics`) and fixture (`own`, `none`, `pack:NAME`,
         `auto`, `pack:NAME+auto`); with status sandbox_error, when nothing was judged, failure and reason.
     """
+    from validators.plan_lint import lint  # its patterns take 10 ms, which a run with nothing to do is spared
+
     rules, fixtures = rules or Rules(), fixtures or Fixtures()
     record = as_plan(record)
     try:
@@ -140,6 +141,8 @@ class _Trial:
 
     def verdict(self, findings: list[Finding], repeat: int) -> Verdict:
         """Runs the plan and, where that is asked for, runs it again; gives the verdict of it all."""
+        from validators.determinism import finding
+
         first = self.run()
         bad = first if first.status == "sandbox_error" else None
         findings += self._findings(first)
@@ -150,7 +153,7 @@ class _Trial:
                 break
             other = self.run()
             bad = other if other.status == "sandbox_error" else None
-            findings += self.rules.apply([] if bad else determinism.finding(first, other))
+            findings += [] if bad else self.rules.apply(finding(first, other))
         if bad and bad is not first:
             findings += self._findings(bad)
         return Verdict(findings=tuple(findings), details=self._details(bad or first))

@@ -39,15 +39,13 @@ class Fixtures:
 
     @classmethod
     def of_domains(cls, domains: Sequence[Domain], *, is_auto: bool = False) -> Fixtures:
-        """Gives the packs of a domains file (`fixture:` under a domain), by domain.
+        """Gives the packs of a domains file (`fixture:` under a domain), by domain; `check` says whether they hold."""
+        return cls(packs={domain.name: domain.fixture for domain in domains if domain.fixture}, is_auto=is_auto)
 
-        Raises:
-            ConfigError: a pack is no fixture as docs/records.md says; names the domain and the place.
-        """
-        packs = {domain.name: domain.fixture for domain in domains if domain.fixture}
-        for name, pack in packs.items():
+    def check(self) -> None:
+        """Raises ConfigError when a pack is no fixture as docs/records.md says; names the domain and the place."""
+        for name, pack in self.packs.items():
             _check(name, pack)
-        return cls(packs=packs, is_auto=is_auto)
 
     def prepare(self, record: Record, commands: Sequence[str] | None = None) -> Record:
         """Gives the plan_v1 record with the world it is judged in; the record as it is when that is its own.

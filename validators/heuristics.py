@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from frontier_core.errors import ConfigError
 from frontier_core.nearest import did_you_mean
 from validators.base import Finding, Severity
-from validators.plan_lint import handles_failures
 from validators.sandbox.contract import Outcome
 from validators.sandbox.expectations import demands_something
 
@@ -136,6 +135,8 @@ def confirm(findings: Iterable[Finding], strict: Outcome, commands: list[str]) -
     A complaint stays an error when that run ends at it, or when nothing in the plan's text could have dealt with it
     (`echo $(missing)`); else the plan deals with the failure (`missing || other`) and it becomes a warning.
     """
+    from validators.plan_lint import handles_failures
+
     errors = strict.stderr.get("text") or ""
     ended = strict.status != "ok"
     is_at_it = {

@@ -4,7 +4,7 @@ A chat line as one writer puts it (fixed order of keys, fixed spacing, flat meta
 and so are QUICK's rules about it: roles in turn, text that is not blank, the prefix of the answers, no `think>`, types
 of the metadata. Two automata of Hyperscan run over blocks of lines at a third of the cost of parsing: the *signs* find
 what spoils a line wherever it stands (control characters, bytes that are no UTF-8, escapes whose meaning takes
-thought), the *form* reports the end of each good line up to the first that is not, and of what is counted in it.
+thought), the *form* reports the end of each good line up to the first that is not.
 
 The law: what is recognised is what the slow path has nothing to say of (tests/validators/test_regular_lines.py), so
 JSON Schema stays normative. The reverse does not hold: a line not recognised goes to the fast path, then to the slow
@@ -13,8 +13,8 @@ one. What lines look like is learnt from some that passed there; keys, words and
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
@@ -75,6 +75,19 @@ class Layout(NamedTuple):
     keys: tuple[str, ...]
 
 
+@dataclass(slots=True)
+class Sifting:
+    """What became of a block: how many lines it has, and those not recognised as (start, end, number from 0)."""
+
+    gaps: list[tuple[int, int, int]]
+    num_lines: int
+
+    def add(self, start: int, end: int) -> None:
+        """Adds the next line as one not recognised."""
+        self.gaps.append((start, end, self.num_lines))
+        self.num_lines += 1
+
+
 class Automaton:
     """Expressions matched all at once; each puts the places where it ends into a list of its own."""
 
@@ -127,18 +140,20 @@ class RegularLines:
         """Learns from lines that passed; says whether most of them are recognised from now on."""
         for line in lines:
             record = orjson.loads(line)
+            if "messages" not in record:
+                continue
             layout = _layout_of(line, record)
             if layout in self._seen or len(self._seen) < MAX_SEEN:
                 self._seen.setdefault(layout, _Seen()).take(record["metadata"])
         known = sorted(self._seen.items(), key=lambda item: -item[1].num_lines)
         regular = [(layout, seen) for layout, seen in known if seen.is_regular()][:MAX_LAYOUTS]
-        if sum(seen.num_lines for _, seen in regular) < MIN_SHARE * sum(seen.num_lines for _, seen in known):
+        most = MIN_SHARE * sum(seen.num_lines for _, seen in known)
+        if not regular or sum(seen.num_lines for _, seen in regular) < most:
             return False
         self._settle()
         self._layouts = [_Counts(layout, seen.kinds) for layout, seen in regular]
-        any_line = "|".join(["".join(counts.pieces) for counts in self._layouts])
-        expressions = [item for counts in self._layouts for item in counts.expressions(f"^(?:(?:{any_line})\\n)*")]
-        self._form = Automaton(expressions)
+        any_line = "|".join([counts.form for counts in self._layouts])
+        self._form = Automaton([(f"^(?:{any_line})*{counts.form}", counts.ends) for counts in self._layouts])
         writers = {layout.is_spaced for layout, _ in regular}
         spoiling = [*_SPOILING, *(text for is_spaced in writers for text in self._spoiling(is_spaced))]
         signs = [(f"(?:{'|'.join(spoiling)})", self._spoilt), (r'\\["\\]', self._escapes)]
@@ -146,7 +161,7 @@ class RegularLines:
         missed = self.sift(b"".join([line.rstrip(b"\r\n") + b"\n" for line in lines]))
         for counts in self._layouts:
             counts.found.clear()
-        return len(missed) <= (1 - MIN_SHARE) * len(lines)
+        return len(missed.gaps) <= (1 - MIN_SHARE) * len(lines)
 
     def _spoiling(self, is_spaced: bool) -> list[str]:
         """Gives what spoils a chat in one spacing: blank turns, answers without the prefix, a skill that is no chat."""
@@ -157,17 +172,17 @@ class RegularLines:
             found.append(f'"assistant"{comma}"content"{colon}"{_anything_but(prefix)}')
         return [*found, f'"skill"{colon}"syllo"'] if self._is_guessed else found
 
-    def sift(self, block: bytes) -> list[tuple[int, int]]:
-        """Counts the good lines of a block of whole lines; gives the others as places in it, [start, end)."""
-        gaps: list[tuple[int, int]] = []
+    def sift(self, block: bytes) -> Sifting:
+        """Counts the good lines of a block of whole lines; gives what is to be looked at otherwise."""
+        sifting = Sifting([], 0)
         text, spoilt = self._without_escapes(block)
         start = 0
         for first, last in spoilt:
-            self._recognise(text, block, start, first, gaps)
-            gaps.append((first, last))
+            self._recognise(text, block, start, first, sifting)
+            sifting.add(first, last)
             start = last
-        self._recognise(text, block, start, len(block), gaps)
-        return gaps
+        self._recognise(text, block, start, len(block), sifting)
+        return sifting
 
     def tally(self, into: Tally) -> None:
         """Adds what was counted to a tally."""
@@ -191,15 +206,17 @@ class RegularLines:
         self._spoilt.clear()
         return block, lines
 
-    def _recognise(self, text: bytes, block: bytes, start: int, stop: int, gaps: list[tuple[int, int]]) -> None:
+    def _recognise(self, text: bytes, block: bytes, start: int, stop: int, sifting: Sifting) -> None:
         while start < stop:
             rest = text[start:stop]
             self._form.scan(rest)
             raw = rest if text is block else block[start:stop]
-            start += max([counts.take(raw) for counts in self._layouts])
+            taken = [counts.take(raw) for counts in self._layouts]
+            sifting.num_lines += sum([num_lines for num_lines, _ in taken])
+            start += max([end for _, end in taken])
             if start < stop:
                 end = block.find(b"\n", start, stop) + 1 or stop
-                gaps.append((start, end))
+                sifting.add(start, end)
                 start = end
 
     def _settle(self) -> None:
@@ -223,7 +240,7 @@ class _Seen:
     def is_regular(self) -> bool:
         """Says whether an expression can tell such metadata."""
         for key, kinds in self.kinds.items():
-            if key in _NEVER or (key in _INTEGERS and kinds != {int}):
+            if key in _NEVER or b"\\" in orjson.dumps(key) or (key in _INTEGERS and kinds != {int}):
                 return False
             if key != "lineage" and not kinds <= _KINDS.keys():
                 return False
@@ -233,53 +250,41 @@ class _Seen:
 class _Counts:
     """The form of one layout, and what was counted of its lines.
 
-    `pieces` are the expression of a line, cut behind each run of neighbouring keys whose values are counted.
+    Counted are runs of neighbouring keys. Their names stand in a line but once with bare quotes, and so does what
+    follows them, so that searching for these finds them.
     """
 
     def __init__(self, layout: Layout, kinds: dict[str, set[type]]) -> None:
+        self.ends: list[int] = []
         self.found: Counter[Any] = Counter()
-        self._ends: list[int] = []
-        self._marks: list[list[int]] = []
-        self._openings: list[bytes] = []
         colon, comma = _separators(layout.is_spaced)
-        turns = _turns(colon, comma)
-        self.pieces = [r"\{" + (turns + comma if layout.are_turns_first else "") + rf'"metadata"{colon}\{{']
+        names = [orjson.dumps(key).decode() + colon for key in layout.keys]
+        values = [_value(key, kinds[key], comma) for key in layout.keys]
+        members = [_literal(name.encode()) + value for name, value in zip(names, values, strict=True)]
+        metadata, turns = rf'"metadata"{colon}\{{{comma.join(members)}\}}', _turns(colon, comma)
+        whole = [turns, metadata] if layout.are_turns_first else [metadata, turns]
+        self.form = rf"\{{{comma.join(whole)}\}}\n"
         counted = {*_COUNTED, "generator_version"} if "generator_id" in kinds else {*_COUNTED}
-        was_counted = False
-        for number, key in enumerate(layout.keys):
-            name, separator = orjson.dumps(key).decode() + colon, comma if number else ""
-            if was_counted and key not in counted:
-                self.pieces[-1] += separator[0]
-                self.pieces.append("")
-                separator = separator[1:]
-            elif key in counted and not was_counted:
-                self._openings.append(name.encode())
-                self._marks.append([])
-            self.pieces[-1] += separator + _literal(name.encode()) + _value(key, kinds[key], comma)
-            was_counted = key in counted
-        self.pieces[-1] += r"\}"
-        if was_counted:
-            self.pieces.append("")
-        self.pieces[-1] += ("" if layout.are_turns_first else comma + turns) + r"\}"
+        is_counted = [False, *(key in counted for key in layout.keys), False]
+        behind = [
+            *(comma + name for name in names),
+            "}}\n" if layout.are_turns_first else f'}}{comma}"messages"{colon}',
+        ]
+        openings = [name for place, name in enumerate(names) if is_counted[place + 1] and not is_counted[place]]
+        closings = [text for place, text in enumerate(behind) if is_counted[place] and not is_counted[place + 1]]
+        self._runs = [(first.encode(), last.encode()) for first, last in zip(openings, closings, strict=True)]
 
-    def expressions(self, before: str) -> list[tuple[str, list[int]]]:
-        """Gives the expressions of a line and of its runs, behind any good lines, with where they report."""
-        ends = [(f"{before}{''.join(self.pieces)}\\n", self._ends)]
-        cuts = range(1, len(self._marks) + 1)
-        return ends + [(before + "".join(self.pieces[:cut]), self._marks[cut - 1]) for cut in cuts]
-
-    def take(self, block: bytes) -> int:
-        """Counts the lines that were reported in a block; gives where the last ended, 0 for none."""
-        ends, runs = self._ends, []
-        for opening, marks in zip(self._openings, self._marks, strict=True):
-            if len(marks) != len(ends):  # of lines that are not good further on, or of another layout
-                marks[:] = [marks[bisect_left(marks, end) - 1] for end in ends]
-            runs.append([block[block.rfind(opening, 0, mark) : mark - 1] for mark in marks])
-            marks.clear()
+    def take(self, block: bytes) -> tuple[int, int]:
+        """Counts the lines that were reported in a block; gives how many, and where the last ended, 0 for none."""
+        ends = self.ends
+        runs = [
+            [block[(start := block.rfind(first, 0, end)) : block.find(last, start, end)] for end in ends]
+            for first, last in self._runs
+        ]
         self.found.update(runs[0] if len(runs) == 1 else zip(*runs, strict=True))
-        last = ends[-1] if ends else 0
+        taken = len(ends), ends[-1] if ends else 0
         ends.clear()
-        return last
+        return taken
 
     def tally(self, into: Tally) -> None:
         """Moves the counts to a tally."""

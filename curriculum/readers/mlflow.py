@@ -45,7 +45,7 @@ def read(path: Path, source: Source) -> None:
     try:
         with closing(_open(path)) as store:
             for run_id, name, step, value, is_nan in store.execute(query):
-                source.add_point(run_id, max(0, int(step)), name, float("nan") if is_nan else value)
+                source.add_point(run_id, max(0, int(step)), _name(name), float("nan") if is_nan else value)
     except sqlite3.Error as error:
         raise DataError(f"the SQLite store can't be read: {error}", path=str(path), code="mlflow") from error
 
@@ -67,4 +67,10 @@ def read_folder(path: Path, source: Source) -> None:
                 value, step = float(words[1]), int(words[2]) if len(words) > 2 else 0
             except ValueError as error:
                 raise DataError(f"no metric: {error}", path=str(file), line=number, code="mlflow") from error
-            source.add_point(folder.parent.name, max(0, step), name, value)
+            source.add_point(folder.parent.name, max(0, step), _name(name), value)
+
+
+def _name(key: str) -> str:
+    """Gives a metric's name with its tag as we write it: MLflow takes no `=` and no comma, so a run told it others."""
+    head, slash, last = key.rpartition("/")
+    return f"{head}/{last.replace(':', '=').replace(' ', ',')}" if slash and ":" in last else key

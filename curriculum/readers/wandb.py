@@ -92,7 +92,8 @@ def _add_history(data: bytes, run_id: str, source: Source) -> None:
         elif number == HISTORY_ITEM:
             name, logged = _item(as_bytes(value))
             values[name] = logged
-    own_step = values.get("_step")
+    # The client counts its own calls; transformers says beside them at which optimizer step they were made.
+    own_step = values.get("train/global_step", values.get("_step"))
     at = own_step if isinstance(own_step, int) else step or 0
     _add_values(values, run_id, at, source)
 

@@ -66,6 +66,7 @@ def command(
         profile=profile,
         base=Path(base) if base else None,
         probe=None if no_probe or dry_run else lambda folder, trained: probe_folder(folder, profile=trained),
+        target=Path(to) if place is None else None,
         on_note=console.note,
     )
     against = objections(shipment.found.folder, evaluation=evaluation, baseline=baseline)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from frontier_cli import asks, console, options
+
+if TYPE_CHECKING:
+    from frontier_core.records import Record
 
 EXAMPLES = """\
 frontier eval run -n 20 -o eval.jsonl
@@ -43,16 +46,29 @@ def command(
     levels). With --json the summary takes standard output, and items are written only to -o FILE. A run that broke off
     goes on with the same command: answers to -o FILE are kept beside it until it is whole.
     """
-    from frontier_cli.accuracy import accuracy_table
     from frontier_core.domains import choose_domains, load_domains
-    from frontier_core.jsonl import dumps
+    from frontier_core.jsonl import read_records
     from frontier_core.profiles import profile_named
     from frontier_ops import answering, evaluation
-    from frontier_ops.stage_files import Target, write_lines
+    from frontier_ops.stage_files import Target, earlier, write_lines
 
     chosen = choose_domains(load_domains(domains or None), options.split_names(skill))
-    requests = evaluation.eval_requests(chosen, num, levels=level)
+    form = profile_named(profile)
+    asked = evaluation.asked(chosen, num, levels=level, seed=seed, profile=form, sandbox=sandbox)
     found = answering.identify(model, on_note=console.note, key_env=key_env, concurrency=concurrency)
+    path = "/dev/null" if json and output == "-" else output
+    target = Target(output=path, pipe=console.data_stream())
+    about = {"run_id": found.run_id, "step": found.step, "round": found.round}
+    made: dict[str, Any] = {
+        "stage": "eval",
+        "sources": [] if found.folder is None else list(dict.fromkeys((str(found.folder), model))),
+        "seed": seed,
+        "params": {**about, "model": found.place, "asked": asked},
+    }
+    if found.folder is not None and (done := earlier(target, **made, outcomes=["mean_accuracy"])):
+        console.note(f"up to date: {done.num_out} answers")
+        return _tell(list(read_records(path)), about, as_json=json)
+    requests = evaluation.eval_requests(chosen, num, levels=level)
     kept = evaluation.journal_path(journal, output)
     with console.Progress("eval", sum(request.count for request in requests)) as progress:
         items = list(
@@ -60,36 +76,32 @@ def command(
                 found,
                 requests,
                 seed=seed,
-                profile=profile_named(profile),
+                profile=form,
                 sandbox=sandbox,
                 journal=kept,
                 on_note=console.note,
                 on_progress=progress.update,
             )
         )
-    stats = evaluation.tally_items(items)
-    mean = evaluation.mean_accuracy(stats)
-    path = "/dev/null" if json and output == "-" else output
-    about = {"run_id": found.run_id, "step": found.step, "round": found.round, "mean_accuracy": mean}
-    write_lines(
-        items,
-        Target(output=path, pipe=console.data_stream()),
-        stage="eval",
-        sources=[] if found.folder is None else list(dict.fromkeys((str(found.folder), model))),
-        seed=seed,
-        params={
-            "run_id": found.run_id,
-            "step": found.step,
-            "round": found.round,
-            "mean_accuracy": mean,
-            "model": found.place,
-        },
-    )
+    made["params"]["mean_accuracy"] = evaluation.mean_accuracy(evaluation.tally_items(items))
+    write_lines(items, target, **made)
     if kept is not None and not journal:
         kept.unlink(missing_ok=True)
+    return _tell(items, about, as_json=json)
+
+
+def _tell(items: list[Record], about: Record, *, as_json: bool) -> int:
+    """Says how many answers were right, by skill, and with --json on standard output."""
+    from frontier_cli.accuracy import accuracy_table
+    from frontier_core.jsonl import dumps
+    from frontier_ops import evaluation
+
+    stats = evaluation.tally_items(items)
+    mean = evaluation.mean_accuracy(stats)
+    about = about | {"mean_accuracy": mean}
     cells = evaluation.tally_cells(items)
     for line in accuracy_table(cells | stats if console.verbosity() > 1 else stats, mean):
         console.note(line)
-    if json:
+    if as_json:
         console.emit(dumps(about | {"skills": evaluation.rates(stats), "cells": evaluation.rates(cells)}).decode())
     return 0

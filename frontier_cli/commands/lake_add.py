@@ -53,6 +53,9 @@ def command(
                 }
             ).decode()
         )
+    if result.is_known:
+        console.note(f"up to date: all {result.num_in} records are in {lake}")
+        return 0
     told = f"added {result.num_added} of {result.num_in} records to {lake}, {result.num_duplicates} were there already"
     console.note(told + (f", rejected {result.num_rejected}" if result.num_rejected else ""))
     return 1 if result.num_rejected else 0

@@ -28,9 +28,10 @@ def command(
     opened, wanted = Lake.open(lake), Where(where)
     if output.endswith(".parquet"):
         with console.Progress("lake export") as progress:
-            num = export_parquet(opened, wanted, Path(output), on_progress=progress.update)
+            num, is_old = export_parquet(opened, wanted, Path(output), on_progress=progress.update)
     else:
         target = Target(output=output, pipe=console.data_stream())
-        num = query_lines(opened, wanted, target, stage="lake export").tags.total()
-    console.note(f"exported {num} records of {lake}, state {opened.generation}")
+        result = query_lines(opened, wanted, target, stage="lake export")
+        num, is_old = result.num_out, bool(result.report.get("up_to_date"))
+    console.note(f"{'up to date: ' if is_old else ''}exported {num} records of {lake}, state {opened.generation}")
     return 0

@@ -47,6 +47,6 @@ def command(
             found += 1
         return 0 if found else 1
     target = Target(output=output, pipe=console.data_stream())
-    tally = query_lines(opened, wanted, target, limit=num)
-    console.note(f"found {tally.tags.total()} records")
-    return 0 if tally.tags.total() else 1
+    result = query_lines(opened, wanted, target, limit=num)
+    console.note(f"{'up to date: ' if result.report.get('up_to_date') else ''}found {result.num_out} records")
+    return 0 if result.num_out else 1

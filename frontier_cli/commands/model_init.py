@@ -32,8 +32,11 @@ def command(
     from frontier_core.jsonl import dumps
     from frontier_ops.bootstrap import init_model
 
-    about = init_model(Path(output), preset=preset, domains=load_domains(domains or None), corpus=corpus, seed=seed)
-    console.note(f"{output}: " + ", ".join(f"{key} {value}" for key, value in about.items()))
+    known = load_domains(domains or None)
+    about, is_old = init_model(Path(output), preset=preset, domains=known, corpus=corpus, seed=seed)
+    console.note(
+        f"{'up to date: ' if is_old else ''}{output}: " + ", ".join(f"{key} {value}" for key, value in about.items())
+    )
     if json:
         console.emit(dumps(about).decode())
     return 0

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from frontier_cli import console, options
+
+if TYPE_CHECKING:
+    from frontier_core.records import Record
+    from frontier_ops.stage_files import StageResult
 
 EXAMPLES = """\
 frontier reweight telemetry.jsonl -o policy.jsonl
@@ -59,33 +63,47 @@ def command(
     from frontier_core.domains import load_domains
     from frontier_core.errors import UsageError
     from frontier_ops import reweighting
-    from frontier_ops.stage_files import Target, write_lines
+    from frontier_ops.stage_files import Target, earlier, write_lines
 
     if with_needs and not num:
         raise UsageError("--needs splits the records of the next round", hint="-n NUM")
     source = console.input_source(telemetry)
     pair = options.split_names([anchors])
+    target = Target(output=output, pipe=console.data_stream())
+    sources = [source, *filter(None, (previous, config, supply, *pair, good))]
+    known, settings = load_domains(domains or None), reweighting.settings_from(config, values)
+    asked = reweighting.asked(known, settings, num=num, with_needs=with_needs, every=every)
+    params: dict[str, Any] = {"asked": asked}
+    noun = "lines" if with_needs else "weights"
+    if done := earlier(target, "reweight", sources, producer=policy, params=params, outcomes=["harmed"]):
+        return _tell(reweighting.policy_records(output), done, explain=explain, noun=noun)
     records, harmed = reweighting.next_policy(
         source,
-        load_domains(domains or None),
+        known,
         previous=previous,
         policy=policy,
-        settings=reweighting.settings_from(config, values),
+        settings=settings,
         supplies=reweighting.supplies_from(supply, num),
         anchors=pair,
         good=good,
         num_needed=num if with_needs else 0,
         every=every,
     )
-    target = Target(output=output, pipe=console.data_stream())
-    sources = [source, *filter(None, (previous, config, supply, *pair, good))]
-    result = write_lines(records, target, stage="reweight", sources=sources, producer=policy)
+    params |= {"harmed": harmed}
+    result = write_lines(records, target, stage="reweight", sources=sources, producer=policy, params=params)
+    result.report["params"] = params
+    return _tell(records, result, explain=explain, noun=noun)
+
+
+def _tell(records: list[Record], result: StageResult, *, explain: bool, noun: str) -> int:
+    """Says what was decided, or had been, and gives the exit code: 1 after a step back."""
     for record in records if explain else []:
         if record["kind"] != "tag":
             console.note(f"{record['kind']} {record['tag']}: {record['num']}  {record['reason']}")
             continue
         console.note(f"{record['tag']}: {record['previous']:.4f} -> {record['weight']:.4f}  {record['reason']}")
+    harmed = bool(result.report["params"]["harmed"])
     if harmed:
         console.note(str(records[0]["reason"]))
-    console.note(f"wrote {result.num_out} lines" if with_needs else f"wrote {result.num_out} weights")
+    console.note(f"{'up to date:' if result.report.get('up_to_date') else 'wrote'} {result.num_out} {noun}")
     return int(harmed)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from frontier_cli import console, options
+
+if TYPE_CHECKING:
+    from frontier_ops.stage_files import StageResult
 
 EXAMPLES = """\
 frontier stream --profile frontier_core_v0 --seed 7 -n 1000 > mix.jsonl
@@ -46,9 +49,18 @@ def command(
     there are, their weights, and what the first N records would hold.
     """
     from frontier_core.jsonl import dumps
-    from frontier_core.stream import Stream, get_stream
+    from frontier_ops import stage_stream
     from frontier_ops.stage_files import Target
-    from frontier_ops.stage_stream import describe_stream, named_files, parse_weights, stream_lines
+
+    target, asking = Target(output=output, pipe=console.data_stream()), ""
+    if output != "-" and not (json or log):
+        asking = stage_stream.asked(
+            files or (), profile=profile, lake=lake, policy=policy, weights=weights, num=num, start=start
+        )
+        if done := stage_stream.earlier_draw(target, asking, seed):
+            return _tell(done)
+    from frontier_core.stream import Stream, get_stream
+    from frontier_ops.stage_stream import named_files, parse_weights
 
     if files and not profile:
         stream = Stream.from_files(named_files(files), parse_weights(weights) or None, seed=seed, log=log or None)
@@ -56,7 +68,7 @@ def command(
             stream.follow(policy)
     else:
         stream = get_stream(
-            profile or "frontier_core_v0", seed=seed, lake=lake or None, files=files or None, log=log or None,
+            profile or stage_stream.DEFAULT_PROFILE, seed=seed, lake=lake or None, files=files or None, log=log or None,
             policy=policy or None,
         )  # fmt: skip
         if weights:
@@ -65,11 +77,18 @@ def command(
         console.note(text)
     num = num or len(stream)
     if json:
-        console.emit(dumps(describe_stream(stream, start + num)).decode())
+        console.emit(dumps(stage_stream.describe_stream(stream, start + num)).decode())
         return 0
-    target = Target(output=output, pipe=console.data_stream())
     with console.Progress("stream", num) as progress:
-        tally = stream_lines(stream, target, num=num, start=start, on_progress=progress.update)
-    told = ", ".join(f"{name} {count}" for name, count in sorted(tally.tags.items())[:8])
-    console.note(f"drew {tally.tags.total()} records: {told}{', ...' if len(tally.tags) > 8 else ''}")
+        show = progress.update
+        result = stage_stream.stream_lines(stream, target, num=num, start=start, asking=asking, on_progress=show)
+    return _tell(result)
+
+
+def _tell(result: StageResult) -> int:
+    """Says what was drawn, or had been."""
+    tags = result.tally.tags
+    told = ", ".join(f"{name} {count}" for name, count in sorted(tags.items())[:8])
+    done = "up to date:" if result.report.get("up_to_date") else "drew"
+    console.note(f"{done} {tags.total()} records: {told}{', ...' if len(tags) > 8 else ''}")
     return 0

@@ -50,6 +50,7 @@ def command(
         )
     dropped = result.tally.rejects["near_duplicate"]
     unreadable = result.num_rejected - dropped
-    told = f"kept {result.num_out} of {result.num_in}, dropped {dropped}"
+    told = "up to date: " if result.report.get("up_to_date") else ""
+    told += f"kept {result.num_out} of {result.num_in}, dropped {dropped}"
     console.note(told + (f", rejected {unreadable} that can't be read" if unreadable else ""))
     return 1 if unreadable else 0

@@ -34,7 +34,7 @@ def command(
     from frontier_core.errors import UsageError
     from frontier_core.profiles import profile_named
     from frontier_ops.stage_files import Target
-    from frontier_ops.stage_generate import format_records, pair_records
+    from frontier_ops.stage_format import format_records, pair_records
     from generators.formats import form_named
     from generators.pairs import PairForm
 

@@ -27,17 +27,22 @@ def command(
     & Biases (offline), MLflow, lm-evaluation-harness, Inspect, OpenTelemetry (GenAI spans) and Prometheus. Lines of the
     same key add up; a file given twice counts once. What can't be used is dropped and said.
     """
+    from frontier_ops.stage_files import Target, earlier, write_lines
+
+    target = Target(output=output, pipe=console.data_stream())
+    params = {"format": form}
+    if done := earlier(target, "telemetry ingest", sources, params=params):
+        console.note(f"up to date: {done.num_out} telemetry lines")
+        return 0
     from curriculum.ingest import FORMATS, ingest
     from frontier_core.errors import ConfigError, DataError
     from frontier_core.nearest import did_you_mean
-    from frontier_ops.stage_files import Target, write_lines
 
     if form not in FORMATS:
         raise ConfigError(f"unknown format {form!r}", hint=did_you_mean(form, FORMATS))
     lines = [line.to_record() for line in ingest(sources, on_note=console.note, form=form)]
     if not lines:
         raise DataError("holds no telemetry", path=", ".join(sources), code="no_telemetry", hint="give a run folder")
-    target = Target(output=output, pipe=console.data_stream())
-    result = write_lines(lines, target, stage="telemetry ingest", sources=sources)
+    result = write_lines(lines, target, stage="telemetry ingest", sources=sources, params=params)
     console.note(f"wrote {result.num_out} telemetry lines")
     return 0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from frontier_cli import console, options
+
+if TYPE_CHECKING:
+    from trainer.config import TrainingResult
 
 EXAMPLES = """\
 frontier train train.jsonl --model model -o run
@@ -46,14 +49,16 @@ def command(
             "--control-dir", metavar="DIR", help="where .pause .resume .stop .skip are obeyed [RUN_DIR/control]"
         ),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="drop the run that is there and train from the start")] = False,
     json: options.Json = False,
     dry_run: options.DryRun = False,
 ) -> int:
     """Train a model on records: only answers are supervised, loss is reported per skill and level.
 
-    Run again with the same settings it goes on from the last whole checkpoint; a finished run does nothing. SIGUSR1
-    pauses and resumes, SIGUSR2 skips the rest, SIGINT and SIGTERM stop; each leaves a checkpoint. --dry-run tells
-    tokens, steps, memory, and every setting with where its value came from, and does nothing.
+    Run again with the same settings it goes on from the last whole checkpoint; a finished run of the same settings,
+    data and model is up to date and stays (--force trains again). SIGUSR1 pauses and resumes, SIGUSR2 skips the rest,
+    SIGINT and SIGTERM stop; each leaves a checkpoint. --dry-run tells tokens, steps, memory, and every setting with
+    where its value came from, and does nothing.
     """
     from frontier_core.jsonl import dumps
     from frontier_ops import training
@@ -80,6 +85,10 @@ def command(
     if dry_run:
         console.emit(dumps(training.plan(resolved, origins)).decode())
         return 0
+    if force:
+        training.drop_finished(resolved)
+    elif (done := training.finished_run(resolved)) is not None:
+        return _tell(output, done, as_json=json) if training.is_first() else 0
     with console.Progress("train") as progress:
 
         def show(step: int, total: int, loss: float, tokens_per_s: float) -> None:
@@ -87,11 +96,17 @@ def command(
             progress.update(step, f"loss {loss:.3f} {tokens_per_s:.0f} tok/s")
 
         result = training.train(resolved, origins=origins, on_status=show)
-    if not training.is_first():
-        return 0
-    seconds = f"{result.runtime_sec:.0f} s"
-    console.note(f"{output}: step {result.global_step}, loss {result.final_loss:.3f}, {seconds}")
-    if json:
+    return _tell(output, result, as_json=json) if training.is_first() else 0
+
+
+def _tell(output: str, result: TrainingResult, *, as_json: bool) -> int:
+    """Says how a run ended, and whether it had before."""
+    from frontier_core.jsonl import dumps
+
+    told = "up to date: " if result.summary.get("status") == "already finished" else ""
+    told += f"{output}: step {result.global_step}, loss {result.final_loss:.3f}, {result.runtime_sec:.0f} s"
+    console.note(told)
+    if as_json:
         console.emit(dumps({"last_checkpoint_path": result.last_checkpoint_path, **result.summary}).decode())
     return 0
 

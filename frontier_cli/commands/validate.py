@@ -26,6 +26,9 @@ def command(
         list[str] | None,
         typer.Option("--against", metavar="FILE", help="deep: evaluation data that must not be in here; repeatable"),
     ] = None,
+    tokenizer: Annotated[
+        str, typer.Option("--tokenizer", metavar="DIR", help="the run's tokenizer, to count tokens of a sample with")
+    ] = "",
     workers: Annotated[
         int, typer.Option("--workers", min=1, metavar="N", help="quick: processes, by ranges of IN")
     ] = 1,
@@ -54,7 +57,10 @@ def command(
 
     allowed_rejects(max_rejects, 0)  # a typo is said before the work, not after
     settings = GateSettings(
-        level=level_named(level), profile=profile_named(profile), against=tuple(map(Path, against or ()))
+        level=level_named(level),
+        profile=profile_named(profile),
+        against=tuple(map(Path, against or ())),
+        tokenizer=Path(tokenizer) if tokenizer else None,
     )
     reports_only = json and output == "-" and not rejects
     discards = json and output == "-"

@@ -211,3 +211,12 @@ def test_export_refuses_what_it_does_not_know(run, work):
     assert run("lineage export c.jsonl --to dot").code == 2
     assert run("lineage export in.jsonl --to croissant").code == 4
     assert run("lineage export nope").code == 2
+
+
+def test_croissant_describes_a_parquet_export_too(run, work):
+    pytest.importorskip("pyarrow")
+    assert run("lake add a.jsonl").code == 0
+    assert run("lake export -o all.parquet").code == 0
+    card = json.loads(run("lineage export all.parquet --to croissant").out)
+    assert (card["license"], card["distribution"][0]["encodingFormat"]) == ("mit", "application/vnd.apache.parquet")
+    assert {"record", "skill", "source_license"} <= {field["name"] for field in card["recordSet"][0]["field"]}

@@ -170,6 +170,15 @@ def test_mlflow_file_store_reads_whole_lines_of_all_runs(tmp_path: Path) -> None
     ]
 
 
+def test_mlflow_tag_that_a_run_told_is_our_tag_again(tmp_path: Path) -> None:
+    metrics = tmp_path / "mlruns" / "0" / "run1" / "metrics"
+    (metrics / "loss").mkdir(parents=True)
+    (metrics.parent / "meta.yaml").write_text("run_id: x\n")
+    (metrics / "loss" / "skill:add level:2").write_text("1665 2.0 10\n1666 1.5 20\n")
+    lines, _ = read(tmp_path / "mlruns")
+    assert curves(lines) == {("loss", "skill=add,level=2"): [(10, 2.0), (20, 1.5)]}
+
+
 def test_mlflow_sqlite_store_gives_the_same_curves(tmp_path: Path) -> None:
     store = sqlite3.connect(tmp_path / "mlflow.db")
     store.execute("CREATE TABLE runs (run_uuid VARCHAR(32) NOT NULL)")

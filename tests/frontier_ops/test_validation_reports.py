@@ -44,3 +44,124 @@ def test_the_page_escapes_what_the_data_says_and_shows_every_count(report, tmp_p
     assert "wrong_role" in page
     assert "invalid_json" in page
     assert "<script" not in page
+
+
+TEXT = {
+    "type": "object",
+    "required": ["text"],
+    "additionalProperties": False,
+    "properties": {"text": {"type": "string"}},
+}
+LEVEL = {"enum": ["none", "note", "warning", "error"]}
+ARTIFACT = {"type": "object", "additionalProperties": False, "properties": {"uri": {"type": "string"}}}
+SARIF_AS_WE_WRITE_IT = {
+    "type": "object",
+    "required": ["version", "runs"],
+    "additionalProperties": False,
+    "properties": {
+        "$schema": {"type": "string", "pattern": "sarif-2\\.1\\.0"},
+        "version": {"const": "2.1.0"},
+        "runs": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/run"}},
+    },
+    "$defs": {
+        "run": {
+            "type": "object",
+            "required": ["tool", "results"],
+            "additionalProperties": False,
+            "properties": {
+                "tool": {
+                    "type": "object",
+                    "required": ["driver"],
+                    "additionalProperties": False,
+                    "properties": {"driver": {"$ref": "#/$defs/toolComponent"}},
+                },
+                "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
+                "artifacts": {"type": "array", "uniqueItems": True, "items": {"$ref": "#/$defs/artifact"}},
+                "results": {"type": "array", "items": {"$ref": "#/$defs/result"}},
+                "properties": {"type": "object"},
+            },
+        },
+        "toolComponent": {
+            "type": "object",
+            "required": ["name"],
+            "additionalProperties": False,
+            "properties": {
+                "name": {"type": "string"},
+                "version": {"type": "string"},
+                "rules": {"type": "array", "uniqueItems": True, "items": {"$ref": "#/$defs/reportingDescriptor"}},
+            },
+        },
+        "reportingDescriptor": {
+            "type": "object",
+            "required": ["id"],
+            "additionalProperties": False,
+            "properties": {
+                "id": {"type": "string"},
+                "shortDescription": TEXT,
+                "help": TEXT,
+                "defaultConfiguration": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {"level": LEVEL},
+                },
+            },
+        },
+        "artifact": {"type": "object", "additionalProperties": False, "properties": {"location": ARTIFACT}},
+        "result": {
+            "type": "object",
+            "required": ["message"],
+            "additionalProperties": False,
+            "properties": {
+                "ruleId": {"type": "string"},
+                "ruleIndex": {"type": "integer", "minimum": -1},
+                "level": LEVEL,
+                "message": TEXT,
+                "locations": {"type": "array", "uniqueItems": True, "items": {"$ref": "#/$defs/location"}},
+            },
+        },
+        "location": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "physicalLocation": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {
+                        "artifactLocation": ARTIFACT,
+                        "region": {
+                            "type": "object",
+                            "required": ["startLine"],
+                            "additionalProperties": False,
+                            "properties": {"startLine": {"type": "integer", "minimum": 1}},
+                        },
+                    },
+                },
+                "logicalLocations": {
+                    "type": "array",
+                    "uniqueItems": True,
+                    "items": {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "properties": {"fullyQualifiedName": {"type": "string"}, "kind": {"type": "string"}},
+                    },
+                },
+            },
+        },
+    },
+}
+"""The objects of SARIF 2.1.0 (OASIS) that we write: those names, types and demands of the standard, no others."""
+
+
+@pytest.mark.parametrize("level", ["quick", "standard"])
+def test_sarif_keeps_to_the_structure_of_the_standard(report, tmp_path, level):
+    import jsonschema_rs
+
+    (tmp_path / "many.jsonl").write_bytes(dumps(GOOD) + b"\n" + dumps(GOOD) + b"\n{\n")
+    again = validate("many.jsonl", None, settings=GateSettings(level=level, profile="plain")).report
+    for number, told in enumerate((report, again)):
+        write_reports(told, sarif=f"{number}.sarif")
+        log = json.loads((tmp_path / f"{number}.sarif").read_text())
+        errors = jsonschema_rs.validator_for(SARIF_AS_WE_WRITE_IT).iter_errors(log)
+        assert [(list(error.instance_path), error.message) for error in errors] == []
+        for result in log["runs"][0]["results"]:
+            assert log["runs"][0]["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"]

@@ -13,7 +13,10 @@ from frontier_ops import parallel_validate
 from frontier_ops.stage_files import Target
 from frontier_ops.stage_validate import validate
 from validators.base import GateSettings
+from validators.bulk import Bulk
+from validators.content_gate import ContentGate
 from validators.fast_turns import Turns
+from validators.schema_gate import SchemaGate
 from validators.standard_rules import content_key, turns_key
 from validators.validation import Validation
 
@@ -79,6 +82,25 @@ def test_bulk_says_what_line_by_line_says(mixed, monkeypatch, regular_bytes):
     assert [number for number, _, _ in rejected] == [12, 20, 21, 201, 212, 215]
     assert sum(batch.num_sure for batch in batches) > 300
     assert notes == [f"{mixed}: 1 lines end in CRLF; read as if they ended in LF", f"{mixed}: 1 blank lines skipped"]
+
+
+def test_recognising_ends_where_lines_are_no_longer_as_learnt(tmp_path, monkeypatch):
+    monkeypatch.setattr("frontier_core.jsonl.CHUNK_BYTES", 2000)
+    monkeypatch.setattr("validators.bulk.REGULAR_BYTES", 4000)
+    monkeypatch.setattr("validators.bulk.TRIED_LINES", 100)
+    regular = [chat(number) for number in range(300)]
+    other = [json.dumps(json.loads(chat(number, **{f"k{number}": [number]}))).encode() for number in range(300, 900)]
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b"\n".join([*regular, *other]) + b"\n")
+    bulk = Bulk("auto", "emoji_think", None)
+    one = Validation(GateSettings(level="quick"))
+    singly = list(one.judge(path))
+    run = Validation(GateSettings(level="quick"))
+    bulk.judge = lambda row: run._judge(row, SchemaGate(), ContentGate(settings=run.settings))
+    was_on = [bulk._regular is not None and bulk._regular.lines is not None for _ in bulk.batches(path)]
+    assert any(was_on)
+    assert not was_on[-1]
+    assert all(judged.verdict.ok for judged in singly)
 
 
 def test_a_pipe_gets_the_mark_in_every_record(mixed, monkeypatch, regular_bytes):

@@ -110,6 +110,7 @@ def test_merging_keeps_everything_of_the_record_and_no_path_twice(own: dict[str,
 
 def test_packs_that_ship_are_fixtures_and_can_be_made(native: Sandbox) -> None:
     fixtures = Fixtures.of_domains(load_domains(shipped("domains.yaml")))
+    fixtures.check()
     assert {"file_system", "git"} <= fixtures.packs.keys()
     for name in fixtures.packs:
         verdict = judge_plan(plan("ls -A", domain=name), native, fixtures=fixtures)
@@ -120,7 +121,7 @@ def test_packs_that_ship_are_fixtures_and_can_be_made(native: Sandbox) -> None:
 def test_pack_that_is_no_fixture_is_a_config_error_naming_domain_and_place() -> None:
     domain = Domain(name="git", skill="shell_git", levels=(1,), fixture={"file": {}})
     with pytest.raises(ConfigError, match=r"'git'.*/fixture"):
-        Fixtures.of_domains([domain])
+        Fixtures.of_domains([domain]).check()
 
 
 def test_record_leaves_the_stream_as_it_was_judged(native: Sandbox) -> None:

@@ -123,7 +123,7 @@ TRAPS = {
 
 @pytest.mark.parametrize("trap", TRAPS.values(), ids=TRAPS.keys())
 def test_a_trap_is_not_recognised_and_refused_by_the_slow_path(trap):
-    assert LINES["emoji_think", compact].sift(LINE + trap) == [(len(LINE), len(LINE) + len(trap))]
+    assert LINES["emoji_think", compact].sift(LINE + trap).gaps == [(len(LINE), len(LINE) + len(trap), 1)]
     assert slow_findings(trap, "emoji_think") != []
 
 
@@ -142,7 +142,7 @@ UNSURE = {
 
 @pytest.mark.parametrize("line", UNSURE.values(), ids=UNSURE.keys())
 def test_what_is_only_unusual_is_left_to_others(line):
-    assert LINES["emoji_think", compact].sift(LINE + line) == [(len(LINE), len(LINE) + len(line))]
+    assert LINES["emoji_think", compact].sift(LINE + line).gaps == [(len(LINE), len(LINE) + len(line), 1)]
     assert slow_findings(line, "emoji_think") == []
 
 
@@ -161,9 +161,9 @@ FINE = {
 @pytest.mark.parametrize("write", [compact, spaced])
 def test_good_lines_are_recognised_and_counted(record, write):
     lines = learnt("emoji_think", write)
-    assert lines.sift(write(record) * 2 + b"[]\n" + write(record)) == [
-        (2 * len(write(record)), 2 * len(write(record)) + 3)
-    ]
+    size = len(write(record))
+    sifting = lines.sift(write(record) * 2 + b"[]\n" + write(record))
+    assert (sifting.gaps, sifting.num_lines) == ([(2 * size, 2 * size + 3, 2)], 4)
     tally, expected = Tally(), Tally()
     lines.tally(tally)
     for _ in range(3):
@@ -181,7 +181,7 @@ OTHER = {"skill": "z", "generator_id": "g", "seed": 4, "generator_version": "2",
 def test_two_layouts_are_counted_each_by_its_own(other):
     lines = learnt("emoji_think", compact, chat(), other)
     records = [chat(), other, chat(), other, other, chat(skill="y", source="p"), other]
-    assert lines.sift(b"".join(map(compact, records))) == []
+    assert lines.sift(b"".join(map(compact, records))).gaps == []
     tally, expected = Tally(), Tally()
     lines.tally(tally)
     for record in records:
@@ -194,7 +194,9 @@ def test_what_no_expression_tells_is_not_learnt():
     lines = RegularLines("plain", is_guessed=True)
     assert not lines.learn([compact(chat(own={"a": 1}))])
     assert not lines.learn([compact(chat(notes="n"))])
+    assert not lines.learn([compact(chat(**{'a"level': 1}))])
     assert not lines.learn([LINE.replace(b"7 + 5", b"\\u00e9")])
+    assert not lines.learn([b'{"text":"a","metadata":{"skill":"web"}}'])
 
 
 def test_every_spoilt_utf8_is_found():
@@ -206,7 +208,7 @@ def test_every_spoilt_utf8_is_found():
     lines = [LINE.replace(b"12", b"1" + text + b"2") for text in texts]
     wrong = {line for text, line in zip(texts, lines, strict=True) if text.decode(errors="replace").encode() != text}
     block = b"".join(lines)
-    found = {block[start:stop] for start, stop in LINES["emoji_think", compact].sift(block)}
+    found = {block[start:stop] for start, stop, _ in LINES["emoji_think", compact].sift(block).gaps}
     assert found == wrong
 
 
@@ -242,11 +244,11 @@ def test_what_is_recognised_passes_the_slow_path(texts, skill, level, cuts, byte
         line = line[: byte[0]] + bytes([byte[1]]) + line[byte[0] + 1 :]
     good, lines = write(chat()), LINES[profile, write]
     block = good + line + good
-    gaps = lines.sift(block)
+    gaps = lines.sift(block).gaps
     for judged in line.splitlines(keepends=True) if b"\r" not in line else ():
-        if not any(judged in block[start:stop] for start, stop in gaps):
+        if not any(judged in block[start:stop] for start, stop, _ in gaps):
             assert slow_findings(judged, profile) == []
     assert all(
         start >= len(good) and stop <= len(good) + len(line) + (len(good) if line[-1:] != b"\n" else 0)
-        for start, stop in gaps
+        for start, stop, _ in gaps
     )
