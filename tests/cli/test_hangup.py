@@ -26,6 +26,7 @@ def on_a_terminal(folder: Path, *words: str) -> tuple[int, int]:
     pid, terminal = pty.fork()
     if pid == 0:
         try:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
             os.chdir(folder)
             os.execv(words[0], words)
         finally:

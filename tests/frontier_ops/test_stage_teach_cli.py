@@ -134,7 +134,7 @@ def test_batch_files_from_the_command_line(teach, server):
 
 
 def test_an_interrupted_run_keeps_what_was_answered(tmp_path):
-    (tmp_path / "tasks.jsonl").write_text(TASKS * 50)
+    (tmp_path / "tasks.jsonl").write_text(TASKS * 500)  # far from done when the signal comes
     with serving(latency_s=0.02) as server:
         line = ["synth", "teach", "tasks.jsonl", "--template", "chat_answer", "--teacher", f"openai:m@{server.url}"]
         line += ["--concurrency", "4", "-o", "out.jsonl"]

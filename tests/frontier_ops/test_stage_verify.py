@@ -10,11 +10,12 @@ import pytest
 
 from frontier_core.errors import ConfigError, EnvironmentMissing, UsageError
 from frontier_core.schemas import load_schema
-from frontier_ops import engines, stage_verify
+from frontier_ops import stage_verify
 from frontier_ops.engines import Judging
 from frontier_ops.stage_files import Target
 from validators.base import reject
 from validators.heuristics import Rules
+from validators.sandbox import backend
 from validators.sandbox.contract import Limits, Outcome
 
 
@@ -57,7 +58,7 @@ class CountingSandbox:
 def sandbox(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     box = CountingSandbox()
-    monkeypatch.setattr(engines, "open_sandbox", lambda name, **options: box)
+    monkeypatch.setattr(backend, "open_sandbox", lambda name, **options: box)
     return box
 
 
@@ -283,7 +284,7 @@ def test_the_report_counts_by_domain_with_every_reason(sandbox, tmp_path):
 
 def test_a_stream_without_plans_opens_no_sandbox(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(engines, "open_sandbox", lambda *_, **__: pytest.fail("opened"))
+    monkeypatch.setattr(backend, "open_sandbox", lambda *_, **__: pytest.fail("opened"))
     write(tmp_path / "in.jsonl", [CHAT])
     assert run(tmp_path).report["sandbox"] == {}
 
