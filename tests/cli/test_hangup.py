@@ -43,7 +43,15 @@ def until(is_so, pid=None):
 
 
 def code_of(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            pytest.fail("the command did not end")
+        time.sleep(0.005)
 
 
 def test_a_job_that_runs_when_the_terminal_goes_away_comes_to_its_end_once(tmp_path):
