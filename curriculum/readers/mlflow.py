@@ -71,6 +71,9 @@ def read_folder(path: Path, source: Source) -> None:
 
 
 def _name(key: str) -> str:
-    """Gives a metric's name with its tag as we write it: MLflow takes no `=` and no comma, so a run told it others."""
-    head, slash, last = key.rpartition("/")
-    return f"{head}/{last.replace(':', '=').replace(' ', ',')}" if slash and ":" in last else key
+    """Gives a metric's name with its tag as we write it: MLflow takes no `=` or comma, so our runs tell others.
+
+    What they tell begins with `train/` (trainer/trackers.py); names of other programs stay as they are.
+    """
+    head, _, last = key.rpartition("/")
+    return f"{head}/{last.replace(':', '=').replace(' ', ',')}" if head.startswith("train/") else key

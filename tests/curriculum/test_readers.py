@@ -172,11 +172,15 @@ def test_mlflow_file_store_reads_whole_lines_of_all_runs(tmp_path: Path) -> None
 
 def test_mlflow_tag_that_a_run_told_is_our_tag_again(tmp_path: Path) -> None:
     metrics = tmp_path / "mlruns" / "0" / "run1" / "metrics"
-    (metrics / "loss").mkdir(parents=True)
+    (metrics / "train" / "loss").mkdir(parents=True)
+    (metrics / "other").mkdir()
     (metrics.parent / "meta.yaml").write_text("run_id: x\n")
-    (metrics / "loss" / "skill:add level:2").write_text("1665 2.0 10\n1666 1.5 20\n")
+    (metrics / "train" / "loss" / "skill:add level:2").write_text("1665 2.0 10\n1666 1.5 20\n")
+    (metrics / "other" / "score:mean").write_text("1665 0.5 10\n")  # no run of ours
     lines, _ = read(tmp_path / "mlruns")
-    assert curves(lines) == {("loss", "skill=add,level=2"): [(10, 2.0), (20, 1.5)]}
+    found = curves(lines)
+    assert found.pop(("loss", "skill=add,level=2")) == [(10, 2.0), (20, 1.5)]
+    assert [any("score:mean" in word for word in name) for name in found] == [True]
 
 
 def test_mlflow_sqlite_store_gives_the_same_curves(tmp_path: Path) -> None:
